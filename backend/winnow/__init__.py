@@ -1,0 +1,1 @@
+"""Winnow turns team chat into knowledge that can be found again."""

@@ -1,0 +1,61 @@
+"""What a source hands in: one chat message, before it has a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from winnow.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+MAX_NAME_CHARACTERS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncomingMessage:
+    """One message as its source tells it; `(source, channel, external_id)` names it for ever.
+
+    Attributes:
+        source: kind of origin, for example `irc` or `telegram`.
+        channel: where it was said, as people of that source name it.
+        external_id: the source's own identity of the message inside the channel.
+        author: display name of who said it; empty when the source does not tell.
+        text: what was said, verbatim; may be blank (stored, never embedded).
+        sent_at: when it was said, with a time zone.
+        reply_to: `external_id` of the message it answers, in the same channel.
+        thread: the source's own thread or topic identity.
+
+    Raises:
+        InvalidInput: a name is empty or longer than 256 characters, or the time has no zone.
+    """
+
+    source: str
+    channel: str
+    external_id: str
+    author: str
+    text: str
+    sent_at: datetime
+    reply_to: str | None = None
+    thread: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("source", "channel", "external_id"):
+            if not getattr(self, field).strip():
+                raise InvalidInput(f"a message needs a {field}, and this one's is empty")
+        for field in ("source", "channel", "external_id", "author", "reply_to", "thread"):
+            value = getattr(self, field) or ""
+            if len(value) > MAX_NAME_CHARACTERS:
+                raise InvalidInput(f"a message's {field} has {len(value)} characters; {MAX_NAME_CHARACTERS} at most")
+        if self.sent_at.tzinfo is None:
+            raise InvalidInput("a message's sent_at needs a time zone, for example 2026-01-31T09:30:00Z")
+        for field in ("source", "channel", "external_id", "author", "text", "reply_to", "thread"):
+            value = getattr(self, field)
+            if value is not None:
+                object.__setattr__(self, field, storable(value))
+
+
+def storable(text: str) -> str:
+    """The text as PostgreSQL can hold it: NUL and lone surrogates, which it cannot, become U+FFFD."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")

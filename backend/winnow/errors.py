@@ -1,0 +1,107 @@
+"""The one tree of errors. A class's docstring is its default message; foreign errors become one of these at the adapter.
+
+Three questions are answered by the class alone: try again (`Transient`), whose fault (`TextRefused`, `SetupFault`),
+and which exit code the command line ends with (`exit_code`).
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class WinnowError(Exception):
+    """Something went wrong."""
+
+    exit_code = 1
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.cleandoc(type(self).__doc__ or "").split("\n", 1)[0])
+
+
+class Transient(WinnowError):
+    """The other side is away or busy; the same call may succeed later.
+
+    Weather, never the row's fault. `retry_after_seconds` is the server's own wish, when it gave one.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str | None = None, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ProviderUnavailable(Transient):
+    """The model server does not answer."""
+
+
+class ProviderBusy(Transient):
+    """The model server is busy or limits the rate."""
+
+
+class DatabaseUnavailable(Transient):
+    """The database does not answer; start it, or check DATABASE_URL."""
+
+
+class QueueUnavailable(Transient):
+    """NATS does not answer; start it, or check NATS_URL."""
+
+
+class Permanent(WinnowError):
+    """The same call will fail again; something must change first."""
+
+
+class TextRefused(Permanent):
+    """The model refuses this text."""
+
+
+class TextTooLong(TextRefused):
+    """The text is longer than the model's context."""
+
+
+class AnswerInvalid(Permanent):
+    """The model's answer cannot be used: wrong count, wrong length, or not finite numbers."""
+
+
+class SetupFault(Permanent):
+    """The set-up is wrong; every text would fail alike, so rows stay pending until it is mended."""
+
+    exit_code = 3
+
+
+class ModelNotFound(SetupFault):
+    """The model server does not have this model."""
+
+
+class KeyRefused(SetupFault):
+    """The model server refuses the API key."""
+
+
+class QuotaExhausted(SetupFault):
+    """The account at the model server has no quota left."""
+
+
+class SpaceMismatch(SetupFault):
+    """The chosen embedder makes vectors of another space than the stored ones."""
+
+
+class InvalidInput(Permanent):
+    """What was given cannot be read."""
+
+    exit_code = 2
+
+
+class InvalidSettings(InvalidInput):
+    """A setting has a value that cannot be used."""
+
+
+class DataFolderInUse(WinnowError):
+    """Another Winnow runs on this data folder."""
+
+    exit_code = 3
+
+
+class EmbeddedServerFailed(WinnowError):
+    """A server that Winnow starts itself did not come up."""
+
+    exit_code = 3

@@ -1,0 +1,135 @@
+"""Every setting, in one frozen object: environment (`WINNOW_…`, `DATABASE_URL`, `NATS_URL`), `.env`, or command line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from winnow.errors import InvalidSettings
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def default_data_dir() -> Path:
+    """The user's data folder; for root `/var/lib/winnow`, whose parents are open to PostgreSQL's own account."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/winnow")
+    return platformdirs.user_data_path("winnow")
+
+
+class Settings(BaseSettings):
+    """All that can be chosen. The description of a field is what the README's table says of it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WINNOW_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    # where
+    data_dir: Path = Field(default_factory=default_data_dir, description="Folder of the embedded servers' data.")
+    database_url: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("database_url", "DATABASE_URL", "WINNOW_DATABASE_URL"),
+        description="PostgreSQL to use instead of the embedded one, `postgresql://user:password@host/database`.",
+    )
+    nats_url: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("nats_url", "NATS_URL", "WINNOW_NATS_URL"),
+        description="NATS with JetStream to use instead of the embedded one, `nats://host:4222`.",
+    )
+    api_host: str = Field("127.0.0.1", description="Address the API listens on; loopback only for now.")
+    api_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of the API; unset: 8420, or any free one when that is taken; 0: any."
+    )
+
+    # models
+    embedder: str = Field(
+        "local",
+        description="`local` (built in), `ollama:MODEL` or `openai:MODEL`. Nothing remote is used unless chosen here.",
+    )
+    ollama_url: str = Field(
+        "http://127.0.0.1:11434",
+        validation_alias=AliasChoices("ollama_url", "WINNOW_OLLAMA_URL"),
+        description="Ollama server, when the embedder is `ollama:…`.",
+    )
+    openai_url: str = Field(
+        "https://api.openai.com/v1",
+        validation_alias=AliasChoices("openai_url", "WINNOW_OPENAI_URL"),
+        description="OpenAI-compatible server, when the embedder is `openai:…`.",
+    )
+    openai_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("openai_api_key", "WINNOW_OPENAI_API_KEY", "OPENAI_API_KEY"),
+        description="Its key; read only when the embedder is `openai:…`.",
+    )
+    document_prefix: str | None = Field(None, description="Put before each embedded text; unset: the model's own.")
+    query_prefix: str | None = Field(None, description="Put before each search query; unset: the model's own.")
+    provider_timeout_seconds: Seconds = Field(60, description="Longest wait for one answer of a model server.")
+    provider_first_timeout_seconds: Seconds = Field(300, description="The same for the first, while a model loads.")
+
+    # work
+    lanes: str = Field("live,bulk", description="Lanes this worker serves.")
+    live_concurrency: int = Field(8, ge=1, le=256, description="Tasks at once on the live lane, in one worker.")
+    bulk_concurrency: int = Field(2, ge=1, le=256, description="Tasks at once on the bulk lane, in one worker.")
+    batch_size: int = Field(100, ge=1, le=2048, description="Rows in one embedding task.")
+    max_attempts: int = Field(3, ge=1, description="Tries for a text that is itself at fault.")
+
+    # extraction
+    extraction_threshold: int = Field(10, ge=1, description="Unclaimed messages in a channel that start an extraction.")
+    extraction_quiet_seconds: Seconds = Field(180, description="A channel this long quiet is extracted below it, too.")
+    window_messages: int = Field(25, ge=1, le=200, description="Messages in one extraction window.")
+    window_context: int = Field(8, ge=0, le=50, description="Earlier messages shown to the extractor beside them.")
+
+    # search
+    vector_weight: float = Field(0.4, ge=0, le=10, description="Weight of the vector arm against full text (1).")
+
+    # timers
+    ack_wait_seconds: Seconds = Field(60, description="JetStream hands a task to another worker after this silence.")
+    lease_seconds: Seconds = Field(60, description="A row in hand is free again after this silence.")
+    sweep_seconds: Seconds = Field(1, description="How often the sweeper looks for what is due.")
+    sweep_age_seconds: float = Field(60, ge=0, description="A row NULL for this long, and unclaimed, is swept.")
+    drain_seconds: Seconds = Field(25, description="SIGTERM waits this long for tasks in hand.")
+
+    # output
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else JSON.")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("lanes")
+    @classmethod
+    def _known_lanes(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        if not names or set(names) - {"live", "bulk"}:
+            raise ValueError("choose from live and bulk, for example live,bulk")
+        return ",".join(dict.fromkeys(names))
+
+    @property
+    def lane_names(self) -> tuple[str, ...]:
+        """The lanes as a tuple."""
+        return tuple(self.lanes.split(","))
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment and `.env`, with the command line's `overrides` on top (None: not given).
+
+    Raises:
+        InvalidSettings: a value cannot be used; the message names the variable and what it wants.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise InvalidSettings("; ".join(_sentence(detail["loc"], detail["msg"]) for detail in error.errors())) from error
+
+
+def _sentence(location: tuple[int | str, ...], message: str) -> str:
+    name = str(location[0]) if location else "settings"
+    shown = name if name.isupper() else f"WINNOW_{name.upper()}"
+    return f"{shown}: {message.removeprefix('Value error, ')}"
