@@ -96,7 +96,9 @@ class Settings(BaseSettings):
 
     # output
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
-    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else JSON.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: console on a terminal, else JSON."
+    )
 
     @field_validator("data_dir")
     @classmethod
@@ -126,7 +128,9 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
-        raise InvalidSettings("; ".join(_sentence(detail["loc"], detail["msg"]) for detail in error.errors())) from error
+        raise InvalidSettings(
+            "; ".join(_sentence(detail["loc"], detail["msg"]) for detail in error.errors())
+        ) from error
 
 
 def _sentence(location: tuple[int | str, ...], message: str) -> str:

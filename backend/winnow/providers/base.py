@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from typing_extensions import override
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -23,6 +25,7 @@ class EmbedderIdentity:
     document_prefix: str = ""
     query_prefix: str = ""
 
+    @override
     def __str__(self) -> str:
         return f"{self.provider}:{self.model}"
 
