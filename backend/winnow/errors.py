@@ -1,4 +1,4 @@
-"""The one tree of errors. A class's docstring is its default message; foreign errors become one of these at the adapter.
+"""The one tree of errors: a class's docstring is its default message, adapters turn foreign errors into these.
 
 Three questions are answered by the class alone: try again (`Transient`), whose fault (`TextRefused`, `SetupFault`),
 and which exit code the command line ends with (`exit_code`).

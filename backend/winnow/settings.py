@@ -1,4 +1,4 @@
-"""Every setting, in one frozen object: environment (`WINNOW_…`, `DATABASE_URL`, `NATS_URL`), `.env`, or command line."""
+"""Every setting, in one frozen object: from the environment (`WINNOW_…`), `.env`, or the command line."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     # output
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["auto", "console", "json"] = Field(
-        "auto", description="auto: console on a terminal, else JSON."
+        "auto", description="auto: console on terminals, else JSON."
     )
 
     @field_validator("data_dir")
@@ -126,7 +126,8 @@ def load_settings(**overrides: object) -> Settings:
         InvalidSettings: a value cannot be used; the message names the variable and what it wants.
     """
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+        given = {name: value for name, value in overrides.items() if value is not None}
+        return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         raise InvalidSettings(
             "; ".join(_sentence(detail["loc"], detail["msg"]) for detail in error.errors())

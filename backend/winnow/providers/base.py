@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from typing_extensions import override
+from winnow.domain.spaces import EmbedderIdentity as EmbedderIdentity  # noqa: PLC0414
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,20 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 InputType = Literal["document", "query"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedderIdentity:
-    """What decides the meaning of a vector besides its text: two embedders of one identity share a vector space."""
-
-    provider: str
-    model: str
-    document_prefix: str = ""
-    query_prefix: str = ""
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.provider}:{self.model}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

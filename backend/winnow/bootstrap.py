@@ -1,0 +1,277 @@
+"""Builds everything from Settings; importing any other module opens nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from winnow.domain.jobs import Lane
+from winnow.embedded.instance import DataFolder, Instance, RunningServers
+from winnow.errors import InvalidSettings, QueueUnavailable, SetupFault
+from winnow.pipeline.backfill import Backfilling
+from winnow.pipeline.embed import Embedding
+from winnow.pipeline.extract import Extracting
+from winnow.pipeline.overview import Overviewing
+from winnow.pipeline.search import Searching
+from winnow.pipeline.spaces import Spaces
+from winnow.pipeline.sweep import Sweeping
+from winnow.providers.factory import build_embedder
+from winnow.providers.rules import RuleExtractor
+from winnow.queue.broker import JetStreamBroker
+from winnow.queue.lanes import LANES, dead_letters, lane_depth
+from winnow.queue.middleware import LogContextMiddleware
+from winnow.queue.workers import list_workers
+from winnow.storage.embeddings import EmbeddingStore
+from winnow.storage.engine import Database
+from winnow.storage.extraction import ExtractionStore
+from winnow.storage.unit_of_work import UnitsOfWork
+from winnow.tasks.dispatch import TaskDispatcher, register_tasks
+from winnow.tasks.tools import Tools
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from winnow.pipeline.overview import QueueView
+    from winnow.providers.base import Embedder
+    from winnow.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Servers:
+    """Where PostgreSQL and NATS are. `instance` is the data folder's, when they are embedded."""
+
+    database_url: str
+    nats_url: str
+    instance: Instance | None = None
+
+
+def external_servers(settings: Settings) -> Servers | None:
+    """The servers named by DATABASE_URL and NATS_URL; None when neither is set.
+
+    Raises:
+        InvalidSettings: only one of the two is set.
+    """
+    if settings.database_url is None and settings.nats_url is None:
+        return None
+    if settings.database_url is None or settings.nats_url is None:
+        missing = "NATS_URL" if settings.nats_url is None else "DATABASE_URL"
+        raise InvalidSettings(
+            f"{missing} is not set: set both DATABASE_URL and NATS_URL to use your own servers, or neither to use "
+            "the embedded ones"
+        )
+    return Servers(database_url=settings.database_url.get_secret_value(), nats_url=settings.nats_url.get_secret_value())
+
+
+def running_servers(settings: Settings) -> Servers:
+    """External servers, or those of the instance that runs on the data folder just now.
+
+    Raises:
+        SetupFault: neither.
+    """
+    if external := external_servers(settings):
+        return external
+    running = DataFolder(settings.data_dir).read()
+    if running is None:
+        raise SetupFault(
+            f"no Winnow runs on {settings.data_dir}; start one with `winnow up`, or set DATABASE_URL and NATS_URL"
+        )
+    return _of(running, None)
+
+
+@asynccontextmanager
+async def servers_for(settings: Settings, *, attach: bool = True) -> AsyncIterator[Servers]:
+    """External servers; or those of the data folder, started for as long as the block lasts when nobody runs them.
+
+    Raises:
+        DataFolderInUse: somebody runs them, and `attach` is False.
+        EmbeddedServerFailed: they do not come up.
+    """
+    if external := external_servers(settings):
+        yield external
+        return
+    async with Instance(settings.data_dir, attach=attach) as instance:
+        yield _of(instance.servers, instance)
+
+
+def _of(running: RunningServers, instance: Instance | None) -> Servers:
+    return Servers(database_url=running.database_url, nats_url=running.nats_url, instance=instance)
+
+
+@dataclass(slots=True)
+class Winnow:
+    """One process's share of Winnow: the tools of every use case over one pool and one connection to each server."""
+
+    settings: Settings
+    servers: Servers
+    database: Database
+    embedder: Embedder
+    brokers: dict[Lane, JetStreamBroker]
+    spaces: Spaces = field(init=False)
+    embeddings: EmbeddingStore = field(init=False)
+    extractions: ExtractionStore = field(init=False)
+    dispatcher: TaskDispatcher = field(init=False)
+    units: UnitsOfWork = field(init=False)
+    _queue_started: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.spaces = Spaces(self.database, self.embedder)
+        self.embeddings = EmbeddingStore(self.database)
+        self.extractions = ExtractionStore(self.database)
+        self.dispatcher = TaskDispatcher(self.brokers)
+        self.units = UnitsOfWork(self.database, self.dispatcher, batch_size=self.settings.batch_size)
+        for lane, broker in self.brokers.items():
+            register_tasks(broker)
+            broker.state.tools = self.task_tools()
+            broker.state.lane = lane
+
+    async def start_queue(self) -> None:
+        """Connects to NATS. Use cases that only read the database do without.
+
+        Raises:
+            QueueUnavailable: NATS does not answer.
+        """
+        if not self._queue_started:
+            for broker in self.brokers.values():
+                await broker.startup()
+            self._queue_started = True
+
+    async def close(self) -> None:
+        """Closes what was opened."""
+        if self._queue_started:
+            await asyncio.gather(*(broker.shutdown() for broker in self.brokers.values()))
+        await self.embedder.close()
+        await self.database.close()
+
+    def task_tools(self) -> Tools:
+        """What tasks are given."""
+        return Tools(database=self.database, embedding=self.embedding(), extracting=self.extracting())
+
+    def embedding(self) -> Embedding:
+        """For embedding rows in this process."""
+        return Embedding(
+            store=self.embeddings,
+            spaces=self.spaces,
+            embedder=self.embedder,
+            worker=f"{socket.gethostname()}:{os.getpid()}",
+            lease_seconds=self.settings.lease_seconds,
+            max_attempts=self.settings.max_attempts,
+        )
+
+    def extracting(self) -> Extracting:
+        """For extracting knowledge in this process."""
+        return Extracting(
+            units=self.units,
+            store=self.extractions,
+            extractor=RuleExtractor(),
+            lease_seconds=self.settings.lease_seconds,
+            window_messages=self.settings.window_messages,
+            window_context=self.settings.window_context,
+        )
+
+    def searching(self) -> Searching:
+        """For searches."""
+        return Searching(
+            database=self.database,
+            spaces=self.spaces,
+            embedder=self.embedder,
+            vector_weight=self.settings.vector_weight,
+        )
+
+    def backfilling(self) -> Backfilling:
+        """For backfills."""
+        return Backfilling(
+            store=self.embeddings,
+            dispatcher=self.dispatcher,
+            workforce=JetStreamView(self.brokers[Lane.BULK]),
+            embedding=self.embedding(),
+        )
+
+    def sweeping(self) -> Sweeping:
+        """For the sweeper."""
+        return Sweeping(
+            database=self.database,
+            embeddings=self.embeddings,
+            extractions=self.extractions,
+            spaces=self.spaces,
+            dispatcher=self.dispatcher,
+            backlog=JetStreamView(self.brokers[Lane.BULK]),
+            every_seconds=self.settings.sweep_seconds,
+            age_seconds=self.settings.sweep_age_seconds,
+            batch_size=self.settings.batch_size,
+            extraction_threshold=self.settings.extraction_threshold,
+            extraction_quiet_seconds=self.settings.extraction_quiet_seconds,
+        )
+
+    def overviewing(self) -> Overviewing:
+        """For `winnow status` and its kin."""
+        view: QueueView = JetStreamView(self.brokers[Lane.LIVE])
+        return Overviewing(database=self.database, embeddings=self.embeddings, spaces=self.spaces, queue=view)
+
+
+class JetStreamView:
+    """What use cases ask of the queue, answered by NATS over a broker's connection."""
+
+    def __init__(self, broker: JetStreamBroker) -> None:
+        self._broker = broker
+
+    async def depth(self, lane: Lane) -> int:
+        """Tasks of a lane that are not settled."""
+        depth = await lane_depth(self._broker.client, LANES[lane.value])
+        return depth.pending + depth.in_hand
+
+    async def present(self, lane: Lane) -> bool:
+        """Whether a worker serves the lane."""
+        return any(lane.value in worker.lanes for worker in await list_workers(self._broker.client))
+
+    async def workers(self) -> list[str]:
+        """Living workers, as host:process with their lanes."""
+        found = await list_workers(self._broker.client)
+        return sorted(f"{worker.host}:{worker.pid} ({', '.join(worker.lanes)})" for worker in found)
+
+    async def dead(self) -> int:
+        """Dead letters of all lanes."""
+        return sum((await dead_letters(self._broker.client)).values())
+
+    async def sent(self) -> int:
+        """Tasks ever stored by JetStream for this stream."""
+        try:
+            info = await self._broker.js.stream_info(self._broker.stream_name)
+        except Exception as error:
+            raise QueueUnavailable from error
+        return int(info.state.last_seq)
+
+
+def build(settings: Settings, servers: Servers, *, pool_size: int = 10) -> Winnow:
+    """Everything of one process, with nothing opened yet.
+
+    Raises:
+        InvalidSettings: a setting names something that does not exist.
+    """
+    brokers = {}
+    for lane in Lane:
+        broker = JetStreamBroker(servers.nats_url, LANES[lane.value], ack_wait_seconds=settings.ack_wait_seconds)
+        broker.add_middlewares(LogContextMiddleware())
+        brokers[lane] = broker
+    return Winnow(
+        settings=settings,
+        servers=servers,
+        database=Database(servers.database_url, pool_size=pool_size),
+        embedder=build_embedder(settings),
+        brokers=brokers,
+    )
+
+
+@asynccontextmanager
+async def opened(settings: Settings, servers: Servers, *, queue: bool = True) -> AsyncIterator[Winnow]:
+    """Builds, connects to NATS unless told not to, and closes at the end."""
+    winnow = build(settings, servers)
+    try:
+        if queue:
+            await winnow.start_queue()
+        yield winnow
+    finally:
+        await winnow.close()

@@ -1,0 +1,69 @@
+"""What can be asked of the workers: jobs carry ids only, so they may be lost, repeated or read by anybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+class Kind(StrEnum):
+    """What has an embedding; each is the name of its table."""
+
+    MESSAGES = "messages"
+    TOPICS = "topics"
+    ATOMS = "atoms"
+
+
+class Lane(StrEnum):
+    """Live: what a person just wrote, what an extraction just made. Bulk: imports, sweeps, backfills."""
+
+    LIVE = "live"
+    BULK = "bulk"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedJob:
+    """Embed the rows of these ids that have no vector yet."""
+
+    kind: Kind
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreJob:
+    """Give these messages their importance."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractJob:
+    """Extract knowledge from those of these messages that no run has taken yet."""
+
+    ids: tuple[int, ...]
+
+
+Job = EmbedJob | ScoreJob | ExtractJob
+
+
+class Dispatcher(Protocol):
+    """Sends jobs to the workers.
+
+    Raises:
+        QueueUnavailable: some jobs may not have left; whether they have is unknown.
+    """
+
+    async def dispatch(self, jobs: Sequence[Job], lane: Lane) -> None:
+        """Returns once every job is stored by the queue."""
+        ...
+
+
+def in_batches(jobs: Iterable[Job], size: int) -> Iterator[Job]:
+    """The same work in jobs of at most `size` ids, in order; jobs without ids vanish."""
+    for job in jobs:
+        for start in range(0, len(job.ids), size):
+            yield replace(job, ids=job.ids[start : start + size])

@@ -1,0 +1,165 @@
+"""What follows what: answers to questions, fixes of problems."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from winnow.domain.knowledge import AtomType, LinkType
+from winnow.domain.rules.findings import Finding, FoundLink, statement
+from winnow.domain.rules.grades import FAIR, MIN_CONFIDENCE, STRONG
+from winnow.domain.rules.reader import same_person
+from winnow.domain.rules.titles import title_of
+from winnow.domain.rules.words import content_words, tokens
+
+if TYPE_CHECKING:
+    from winnow.domain.rules.reader import Line
+
+_ANSWER_REACH = 8
+_ANSWER_TURNS = 2
+_FIX_REACH = 20
+_NEAR_FIX = 4
+_SOLVED = 0.1
+_MIN_TOKENS = 4
+_MIN_CONTENT_WORDS = 2
+_ANSWER_BASE = 0.36
+_SAYS_YES_OR_NO, _NEXT_TURN, _SHARES_WORDS, _ADDRESSES = 0.14, 0.06, 0.1, 0.2
+_MIN_ANSWER = 0.5
+_TELLING_CHARACTERS = 40
+_SURE_ANSWER = 0.6
+_ANSWERED = 0.12
+
+_YES_OR_NO = re.compile(
+    r"(?:yes|yeah|yep|no|nope|correct|right|exactly|not really|it depends|because|sure|да|нет|потому что)\b",
+    re.IGNORECASE,
+)
+_NO_ANSWER = re.compile(
+    r"(?:thanks?|thank you|good question|i (?:also )?(?:have|had) (?:a|the same) question|not sure|no idea|"
+    r"i don['\u2019]t know|sorry|"
+    r"hi\b|hello|let['\u2019]?s|what\b|how\b|why\b|when\b|where\b|who\b|не знаю|\*)",
+    re.IGNORECASE,
+)
+_ADVISES = re.compile(
+    r"(?:\b(?:you (?:need|have|want|should|can|could|just|must)|try|use|run|set|check|install|add|remove|change|"
+    r"replace|restart|reboot|"
+    r"upgrade|downgrade|did you try|have you tried|попробуй(?:те)?|надо|нужно|поставь|удали)\b)",
+    re.IGNORECASE,
+)
+_CONFIRMS = re.compile(
+    r"\b(?:that (?:worked|fixed|did it|solved|helped)|it work(?:s|ed)(?: now)?|works now|fixed now|"
+    r"it(?:['\u2019]s| is) (?:fixed|working)|помогло|заработало)\b",
+    re.IGNORECASE,
+)
+
+
+def find_links(lines: list[Line], found: list[Finding]) -> tuple[list[Finding], list[FoundLink]]:
+    """Answers and fixes that the lines around `found` give (new findings), and the links between all."""
+    by_line: dict[int, Finding] = {}
+    for finding in sorted(found, key=lambda finding: -finding.confidence):
+        by_line.setdefault(finding.line, finding)
+    new: list[Finding] = []
+    links: list[FoundLink] = []
+    for finding in found:
+        if finding.type is AtomType.QUESTION:
+            made, link = _answer(lines, finding, by_line)
+        elif finding.type is AtomType.PROBLEM:
+            made, link = _fix(lines, finding, by_line)
+        else:
+            continue
+        for one in made:
+            by_line.setdefault(one.line, one)
+        new += made
+        links += link
+    return new, links
+
+
+def _answer(lines: list[Line], question: Finding, by_line: dict[int, Finding]) -> tuple[list[Finding], list[FoundLink]]:
+    turns = 0
+    for line in lines[question.line + 1 : question.line + 1 + _ANSWER_REACH]:
+        known = by_line.get(line.index)
+        if line.mark is not None or (known is not None and known.type is AtomType.QUESTION and line.addressee is None):
+            break
+        if line.noise or line.speaker == question.speaker or len(tokens(line.text)) < _MIN_TOKENS:
+            continue
+        addressed = line.addressee is not None and same_person(line.addressee, question.speaker)
+        turns += not line.continues and not addressed
+        if turns > _ANSWER_TURNS and not addressed:
+            continue
+        confidence = _answers(line, question, first=turns <= 1)
+        if confidence < _MIN_ANSWER:
+            continue
+        if question.confidence >= MIN_CONFIDENCE or confidence >= _SURE_ANSWER:
+            question.confidence += _ANSWERED
+        if known is not None:
+            return [], [FoundLink(known, question, LinkType.ANSWERS, confidence)]
+        answer = Finding(
+            type=AtomType.ANSWER,
+            confidence=confidence,
+            title=title_of(_telling(line), is_answer=True),
+            spans=statement(lines, line),
+            line=line.index,
+            speaker=line.speaker,
+            question=question,
+        )
+        return [answer], [FoundLink(answer, question, LinkType.ANSWERS, confidence)]
+    return [], []
+
+
+def _telling(line: Line) -> str:
+    """The first sentence, unless it is too short to tell much alone."""
+    first = line.sentences[0].text
+    return first if len(first) > _TELLING_CHARACTERS else line.text
+
+
+def _answers(line: Line, question: Finding, *, first: bool) -> float:
+    """How likely a line answers the question, 0 to about 0.9."""
+    said = content_words(line.text)
+    if len(said) < _MIN_CONTENT_WORDS or _NO_ANSWER.match(line.text) or line.text.rstrip().endswith("?"):
+        return 0.0
+    confidence = _ANSWER_BASE + first * _NEXT_TURN
+    if _YES_OR_NO.match(line.text):
+        confidence += _SAYS_YES_OR_NO
+    if question.words.intersection(said):
+        confidence += _SHARES_WORDS
+    if line.addressee is not None:
+        if not same_person(line.addressee, question.speaker):
+            return 0.0
+        confidence += _ADDRESSES
+    return confidence
+
+
+def _fix(lines: list[Line], problem: Finding, by_line: dict[int, Finding]) -> tuple[list[Finding], list[FoundLink]]:
+    for line in lines[problem.line + 1 : problem.line + 1 + _FIX_REACH]:
+        if line.noise:
+            continue
+        near = line.index - problem.line <= _NEAR_FIX
+        shares = bool(problem.words.intersection(content_words(line.text)))
+        known = by_line.get(line.index)
+        if known is not None and known.type is AtomType.SOLUTION and (near or shares):
+            problem.confidence += _SOLVED
+            return [], [FoundLink(known, problem, LinkType.SOLVES, STRONG if shares else FAIR)]
+        addressed = line.addressee is not None and same_person(line.addressee, problem.speaker)
+        if known is None and addressed and _ADVISES.search(line.text) and _is_advice(line):
+            advice = _advice(lines, line, confirmed=_confirmed(lines, line, problem))
+            return [advice], [FoundLink(advice, problem, LinkType.SOLVES, advice.confidence)]
+    return [], []
+
+
+def _is_advice(line: Line) -> bool:
+    return len(content_words(line.text)) >= _MIN_CONTENT_WORDS + 1 and not line.text.rstrip().endswith("?")
+
+
+def _advice(lines: list[Line], line: Line, *, confirmed: bool) -> Finding:
+    return Finding(
+        type=AtomType.SOLUTION,
+        confidence=STRONG if confirmed else FAIR - 0.05,
+        title=title_of(line.text),
+        spans=statement(lines, line),
+        line=line.index,
+        speaker=line.speaker,
+    )
+
+
+def _confirmed(lines: list[Line], line: Line, problem: Finding) -> bool:
+    following = lines[line.index + 1 : line.index + 1 + _FIX_REACH]
+    return any(other.speaker == problem.speaker and _CONFIRMS.search(other.text) for other in following)

@@ -1,0 +1,137 @@
+"""Signs a line may open with: explicit marks, votes, agreement, and what only bots and queues say."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+
+class Mark(StrEnum):
+    """What a line declares itself to be."""
+
+    TOPIC = "topic"
+    PROPOSAL = "proposal"
+    RESOLVED = "resolved"
+    ACTION = "action"
+    QUESTION = "question"
+    ANSWER = "answer"
+    PROBLEM = "problem"
+    SOLUTION = "solution"
+    IDEA = "idea"
+    RISK = "risk"
+    REQUIREMENT = "requirement"
+    BLOCKER = "blocker"
+    INSIGHT = "insight"
+
+
+_MARK_WORDS: dict[Mark, str] = {
+    Mark.TOPIC: r"topic|sub-?topic|тема",
+    Mark.PROPOSAL: r"proposal|proposed|counter[- ]?proposal|proposed resolution|предложение",
+    Mark.RESOLVED: r"resolved|resolution|decision|decided|agreed|решение|решено|решили",
+    Mark.ACTION: r"action|action item|todo|to-do|задача|сделать",
+    Mark.QUESTION: r"question|вопрос",
+    Mark.ANSWER: r"answer|ответ",
+    Mark.PROBLEM: r"problem|bug|проблема|баг",
+    Mark.SOLUTION: r"solution|fix|workaround",
+    Mark.IDEA: r"idea|идея",
+    Mark.RISK: r"risk|риск",
+    Mark.REQUIREMENT: r"requirement|требование",
+    Mark.BLOCKER: r"blocker|блокер",
+    Mark.INSIGHT: r"insight|lesson|til|вывод",
+}
+MARKS = tuple(
+    (
+        mark,
+        re.compile(
+            rf"(?:\[?(?:{words})\]?\s{{0,3}}(?:#?\d{{1,5}}\s{{0,3}})?[:=]|#(?:{words})\b:?)\s{{0,9}}", re.IGNORECASE
+        ),
+    )
+    for mark, words in _MARK_WORDS.items()
+)
+CONTINUATION = re.compile(r"(?:\.{2,9}|\u2026)\s{0,9}")
+LABEL = re.compile(r"([^\W\d_][\w`.|\-]{0,24}(?: [^\W_][\w`.\-]{0,19})?)\s?:(?!/)\s{0,9}(?=\S)")
+_VOTE = re.compile(r"[+\-\u2212]\s?\d(?:[.,]\d{1,3})?(?![\w.])|[\U0001f44d\U0001f44e]|:[+-]1:|:thumbsup:|:thumbsdown:")
+_AGREEING = re.compile(
+    r"(?:(?:yes|yeah|yep|ok|okay|sure|right|so)[,.!: -]{1,3})?(?:\+1\b|agreed?\b|i agree\b|sounds (?:good|great|"
+    r"right|fine)|works for me|"
+    r"fine (?:with|by) me|i(?:'m| am|[\u2019]m) (?:fine|ok|okay|happy|good) with|i(?:'d| would|"
+    r"[\u2019]d) be (?:fine|ok|happy) with|makes sense|"
+    r"that makes sense|good idea|great idea|go for it|let[\u2019']?s do (?:that|it|this)|no objections?\b|i(?:'d|"
+    r" would) support|i support|"
+    r"согласен|согласна|поддерживаю|за\b|я за\b|отлично|хорошая идея)",
+    re.IGNORECASE,
+)
+_BOT_NAMES = re.compile(
+    r"(?:voip-?\w{0,8}|zakim|rrsagent|trackbot|ghurlbot|gb|meetbot|\w{1,20}[-_]?bot)\W{0,3}", re.IGNORECASE
+)
+_BOT_LINE = re.compile(
+    r"(?:"
+    r"(?:added|removed) \S{1,60} (?:to|from) the speaker queue\b.*|\S{1,60}(?: \S{1,30})? has the floor\b.*|"
+    r"the speaker queue is empty.*|"
+    r".{1,120}\bhas (?:joined|left) (?:the conference|#\S{1,60}|freenode|the (?:chat|group|channel))\b.*|"
+    r".{1,120}\bis (?:now (?:associated with|known as|muted)|in the conference)\b.*|\S{1,60} has been (?:un)?muted.*|"
+    r"conference connections:.*|.{0,10}sees .{0,200}on the speaker queue.*|"
+    r"q[+\-?=]|q\s?[+-]\s?\S{1,30}|queue[+=-].*|ack \S{1,40}(?: \S{1,20})?|\+?present\s?[+=-].*|present:.*|"
+    r"regrets\s?[+:-].*|"
+    r"agenda\s?[+:?].*|agendum .*|chair\s?[:+].*|scribe(?:nick)?\s?[:+=].*|meeting\s?:.*|date\s?:.*|voip:.*|"
+    r"(?:zakim|rrsagent|trackbot)\s?[,:].*|s/[^/]{1,200}/[^/]{0,200}/?\w?|.{0,4}joined channel #.*|"
+    r"channel (?:mode|timestamp) is.*|"
+    r"i have made the request to generate.*|logging to http.*|.{1,60}(?: joined| left| joined the channel|"
+    r" has quit.{0,120})|"
+    r".{1,60} (?:pinned a message|changed the group (?:name|photo)|set the channel topic:?|"
+    r"joined the group.{0,60}|invited .{1,60})"
+    r")\s*",
+    re.IGNORECASE,
+)
+
+
+def parse_mark(text: str) -> tuple[Mark, int] | None:
+    """The explicit mark a line opens with, after any `speaker:` label, and where the words after it start."""
+    start = _skip_space(text, 0)
+    if continuation := CONTINUATION.match(text, start):
+        start = continuation.end()
+    for _ in range(2):
+        for mark, pattern in MARKS:
+            if (match := pattern.match(text, start)) and text[match.end() : match.end() + 1].strip():
+                return mark, match.end()
+        label = LABEL.match(text, start)
+        if label is None:
+            return None
+        start = label.end()
+    return None
+
+
+def vote_of(text: str) -> float | None:
+    """The vote a line opens with (`+1`, `-0.5`, a thumb), after any `speaker:` label; None when it is no vote."""
+    start = _skip_space(text, 0)
+    if label := LABEL.match(text, start):
+        start = label.end()
+    match = _VOTE.match(text, start)
+    if match is None:
+        return None
+    words = match.group().replace("\u2212", "-").replace(",", ".").replace(" ", "")
+    if not words[-1].isascii() or words.startswith(":"):
+        return -1.0 if words in {"\U0001f44e", ":-1:", ":thumbsdown:"} else 1.0
+    try:
+        return float(words)
+    except ValueError:  # a digit of another script
+        return None
+
+
+def agrees(text: str) -> bool:
+    """Whether a line opens by agreeing with what was said before."""
+    return _AGREEING.match(text, _skip_space(text, 0)) is not None
+
+
+def is_bot_line(text: str, author: str) -> bool:
+    """Whether a bot says it, or it only steers one (speaker queue, attendance, telephone bridge)."""
+    if author and _BOT_NAMES.fullmatch(author):
+        return True
+    stripped = text[:600].strip()
+    return "\n" not in stripped and _BOT_LINE.fullmatch(stripped) is not None
+
+
+def _skip_space(text: str, start: int) -> int:
+    while start < len(text) and text[start].isspace():
+        start += 1
+    return start

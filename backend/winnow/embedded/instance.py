@@ -1,0 +1,175 @@
+"""One Winnow a data folder: the lock, the state file others attach by, and the servers' life.
+
+Whoever holds `winnow.lock` runs the servers. `winnow.json` beside it tells everybody else where they are; it is
+readable by its owner only, for it holds the password of NATS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from winnow.embedded.nats import EmbeddedNats
+from winnow.embedded.postgres import EmbeddedPostgres
+from winnow.errors import DataFolderInUse, EmbeddedServerFailed
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+ATTACH_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningServers:
+    """Where the servers of a data folder are, and who holds them."""
+
+    pid: int
+    command: str
+    database_url: str
+    nats_url: str
+    api_url: str | None = None
+
+
+class DataFolder:
+    """The files of one data folder that processes meet over."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock_file = path / "winnow.lock"
+        self.state_file = path / "winnow.json"
+        self._lock: int | None = None
+
+    def create(self) -> None:
+        """Makes the folder, closed to others; as root it may be entered (not listed), for PostgreSQL's account.
+
+        Raises:
+            EmbeddedServerFailed: it cannot be made or written.
+        """
+        try:
+            self.path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+            self.lock_file.touch(mode=0o600)
+        except OSError as error:
+            raise EmbeddedServerFailed(
+                f"the data folder {self.path} cannot be written ({error.strerror}); choose another with --data-dir"
+            ) from error
+
+    def try_lock(self) -> bool:
+        """Takes the folder for this process; False when another one has it."""
+        descriptor = os.open(self.lock_file, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._lock = descriptor
+        self.state_file.unlink(missing_ok=True)  # of a holder that was killed
+        return True
+
+    def unlock(self) -> None:
+        """Lets the folder go; the state file goes first, so that nobody attaches to what is gone."""
+        if self._lock is not None:
+            self.state_file.unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def publish(self, servers: RunningServers) -> None:
+        """Tells other processes where the servers are (written whole or not at all)."""
+        draft = self.state_file.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(asdict(servers), file)
+        draft.replace(self.state_file)
+
+    def read(self) -> RunningServers | None:
+        """Where the servers are, once they are up."""
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return RunningServers(**json.loads(self.state_file.read_text()))
+        return None
+
+
+class Instance:
+    """The servers of a data folder: ours, or those of the process that holds it. An async context manager.
+
+    Args:
+        folder: the data folder.
+        attach: use the servers of another process when one holds the folder; else `DataFolderInUse` is raised.
+    """
+
+    def __init__(self, folder: Path, *, attach: bool) -> None:
+        self.folder = DataFolder(folder)
+        self._attach = attach
+        self._postgres = EmbeddedPostgres(folder / "postgresql")
+        self._nats = EmbeddedNats(folder / "nats")
+        self.owned = False
+        self.servers: RunningServers
+
+    async def __aenter__(self) -> Self:
+        self.folder.create()
+        deadline = asyncio.get_running_loop().time() + ATTACH_SECONDS
+        while True:
+            if self.folder.try_lock():
+                await self._start()
+                return self
+            servers = self.folder.read()
+            if servers and not self._attach:
+                raise DataFolderInUse(
+                    f"{self.folder.path} is in use by `{servers.command}` (process {servers.pid}); stop that one, "
+                    "or choose another folder with --data-dir"
+                )
+            if servers:
+                self.servers = servers
+                return self
+            if asyncio.get_running_loop().time() > deadline:
+                raise DataFolderInUse(
+                    f"{self.folder.path} is held by another Winnow that has not come up in {ATTACH_SECONDS} s; "
+                    "look for it with: ps aux | grep winnow"
+                )
+            await asyncio.sleep(0.1)  # its holder is starting or stopping
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.owned:
+            await self._stop()
+
+    def announce_api(self, url: str) -> None:
+        """Adds the API's address to what others read."""
+        self.servers = replace(self.servers, api_url=url)
+        self.folder.publish(self.servers)
+
+    def server_pids(self) -> dict[str, int]:
+        """Process ids of the servers that this process started."""
+        pids = {"postgres": self._postgres.pid, "nats-server": self._nats.pid}
+        return {name: pid for name, pid in pids.items() if pid is not None}
+
+    async def _start(self) -> None:
+        self.owned = True
+        try:
+            async with asyncio.TaskGroup() as group:
+                database_url = group.create_task(self._postgres.start(), name="start postgres")
+                nats_url = group.create_task(self._nats.start(), name="start nats")
+        except BaseExceptionGroup as failed:
+            await self._stop()
+            raise failed.exceptions[0] from None
+        except BaseException:
+            await self._stop()
+            raise
+        self.servers = RunningServers(
+            pid=os.getpid(),
+            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            database_url=database_url.result(),
+            nats_url=nats_url.result(),
+        )
+        self.folder.publish(self.servers)
+
+    async def _stop(self) -> None:
+        await asyncio.gather(self._nats.stop(), self._postgres.stop(), return_exceptions=True)
+        self.folder.unlock()
+        self.owned = False

@@ -1,0 +1,157 @@
+"""Search: full text and vectors, fused by weight; by words alone, and saying so, when the model is away."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from winnow.domain.fusion import fuse
+from winnow.domain.jobs import Kind
+from winnow.errors import InvalidInput, Permanent, Transient
+from winnow.storage import search as store
+from winnow.storage.messages import MessageRecord, messages_by_id
+from winnow.storage.search import AtomRecord, TopicRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from winnow.domain.spaces import Space
+    from winnow.pipeline.spaces import Spaces
+    from winnow.providers.base import Embedder
+    from winnow.storage.engine import Database
+
+log = structlog.get_logger(__name__)
+
+MOST_QUERY_CHARACTERS = 2000
+MOST_HITS = 100
+# A person is waiting: words alone, now, beat vectors later.
+MODEL_PATIENCE_SECONDS = 5.0
+
+Key = tuple[Kind, int]
+Record = AtomRecord | TopicRecord | MessageRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searching:
+    """What a search needs; `vector_weight` is against 1 for full text."""
+
+    database: Database
+    spaces: Spaces
+    embedder: Embedder
+    vector_weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One thing found: an atom with its quotes, a topic or a message. `score` compares within one answer only."""
+
+    kind: Kind
+    score: float
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchAnswer:
+    """Best hits first. `degraded` says why vectors took no part, when they did not."""
+
+    query: str
+    hits: tuple[Hit, ...]
+    degraded: str | None
+
+
+async def search(tools: Searching, query: str, *, kinds: Sequence[Kind] = tuple(Kind), limit: int = 10) -> SearchAnswer:
+    """The best hits among the kinds; a message whose words an atom quotes is shown as that atom.
+
+    Raises:
+        InvalidInput: the query is blank or too long, or the limit is out of range.
+        DatabaseUnavailable: the database does not answer.
+    """
+    if not query.strip():
+        raise InvalidInput("the query is empty; say what to look for")
+    if len(query) > MOST_QUERY_CHARACTERS:
+        raise InvalidInput(f"the query has {len(query)} characters; {MOST_QUERY_CHARACTERS} at most")
+    if not 1 <= limit <= MOST_HITS:
+        raise InvalidInput(f"limit is {limit}; choose 1 to {MOST_HITS}")
+    query = query.replace("\x00", " ").strip()
+    text_arm = asyncio.create_task(_text_arm(tools, query, kinds), name="search by words")
+    try:
+        by_vector, degraded = await _vector_arm(tools, query, kinds)
+    finally:
+        by_text = await text_arm
+    scores = fuse(by_text, by_vector, vector_weight=tools.vector_weight)
+    best = dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[: limit * 4])
+    hits = _fold_quoted([*await _read(tools.database, best)])
+    return SearchAnswer(query=query, hits=tuple(hits[:limit]), degraded=degraded)
+
+
+async def _text_arm(tools: Searching, query: str, kinds: Sequence[Kind]) -> dict[Key, float]:
+    found: dict[Key, float] = {}
+    for kind in kinds:
+        hits = await store.full_text(tools.database, kind, query)
+        found |= {(kind, identity): score for identity, score in hits.items()}
+    return found
+
+
+async def _vector_arm(tools: Searching, query: str, kinds: Sequence[Kind]) -> tuple[dict[Key, float], str | None]:
+    space = await tools.spaces.current()
+    if space is None:
+        return {}, "nothing is embedded yet"
+    if space.identity != tools.embedder.identity:
+        return {}, f"the stored vectors are of {space.identity}, and this process uses {tools.embedder.identity}"
+    try:
+        vector = await _query_vector(tools.embedder, query, space)
+    except (Transient, Permanent, TimeoutError) as error:
+        reason = str(error) or f"the model did not answer within {MODEL_PATIENCE_SECONDS:.0f} s"
+        log.warning("search.by_words_only", reason=reason)
+        return {}, reason
+    found: dict[Key, float] = {}
+    for kind in kinds:
+        hits = await store.nearest(tools.database, kind, vector, space)
+        found |= {(kind, identity): score for identity, score in hits.items()}
+    return found, None
+
+
+async def _query_vector(embedder: Embedder, query: str, space: Space) -> NDArray[np.float32]:
+    async with asyncio.timeout(MODEL_PATIENCE_SECONDS):
+        result = await embedder.embed([query], input_type="query")
+    vector: NDArray[np.float32] = result.vectors[0]
+    if len(vector) != space.dimensions:
+        raise Permanent(f"the model now makes {len(vector)} dimensions, the stored vectors have {space.dimensions}")
+    return vector
+
+
+async def _read(database: Database, scores: Mapping[Key, float]) -> list[Hit]:
+    ids = {kind: [identity for of, identity in scores if of == kind] for kind in Kind}
+    atoms, topics, messages = await asyncio.gather(
+        store.atoms_by_id(database, ids[Kind.ATOMS]),
+        store.topics_by_id(database, ids[Kind.TOPICS]),
+        messages_by_id(database, ids[Kind.MESSAGES]),
+    )
+    records: dict[Kind, Mapping[int, Record]] = {Kind.ATOMS: atoms, Kind.TOPICS: topics, Kind.MESSAGES: messages}
+    return [
+        Hit(kind=kind, score=score, record=records[kind][identity])
+        for (kind, identity), score in scores.items()
+        if identity in records[kind]
+    ]
+
+
+def _fold_quoted(hits: Sequence[Hit]) -> list[Hit]:
+    """A message and the atom that quotes it say the same thing: one hit, the atom, at the better place of the two."""
+    scores = {hit.record.id: hit.score for hit in hits if hit.kind == Kind.MESSAGES}
+    quoted: set[int] = set()
+    folded = []
+    for hit in hits:
+        if isinstance(hit.record, AtomRecord):
+            own = {quote.message_id for quote in hit.record.evidence} & scores.keys()
+            quoted |= own
+            folded.append(replace(hit, score=max([hit.score, *(scores[message] for message in own)])))
+        else:
+            folded.append(hit)
+    kept = [hit for hit in folded if hit.kind != Kind.MESSAGES or hit.record.id not in quoted]
+    return sorted(kept, key=lambda hit: -hit.score)

@@ -1,0 +1,91 @@
+"""From the setting to the embedder: the only place that switches on the provider."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from winnow.errors import InvalidSettings
+from winnow.providers.address import parse_address
+from winnow.providers.models import Prefixes, known_prefixes
+
+if TYPE_CHECKING:
+    from winnow.providers.base import Embedder
+    from winnow.settings import Settings
+
+Provider = Literal["local", "ollama", "openai"]
+
+OLLAMA_PORT = 11434
+
+
+def build_embedder(settings: Settings) -> Embedder:
+    """The embedder the settings choose; nothing is connected or loaded before its first text.
+
+    Raises:
+        InvalidSettings: no such embedder, an address that is not a URL, or OpenAI's own service without a key.
+    """
+    provider, model = parse_embedder(settings.embedder)
+    if provider == "ollama":
+        return _ollama(settings, model)
+    if provider == "openai":
+        return _openai(settings, model)
+    from winnow.providers.local import LocalEmbedder  # noqa: PLC0415 - each provider's libraries load when chosen
+
+    prefixes = _prefixes(settings, Prefixes())
+    return LocalEmbedder(document_prefix=prefixes.document, query_prefix=prefixes.query)
+
+
+def parse_embedder(value: str) -> tuple[Provider, str]:
+    """Provider and model in `local`, `ollama:MODEL[:TAG]` or `openai:MODEL`; `local` has the empty model.
+
+    Raises:
+        InvalidSettings: anything else.
+    """
+    provider, colon, model = value.strip().partition(":")
+    if provider == "local" and not colon:
+        return "local", ""
+    if provider in ("ollama", "openai") and model and model.isprintable() and not any(c.isspace() for c in model):
+        return ("ollama" if provider == "ollama" else "openai"), model
+    raise InvalidSettings(
+        f"WINNOW_EMBEDDER is {value!r}; choose local, ollama:MODEL (for example ollama:nomic-embed-text) "
+        "or openai:MODEL (for example openai:text-embedding-3-small)"
+    )
+
+
+def _ollama(settings: Settings, model: str) -> Embedder:
+    from winnow.providers.ollama import OllamaEmbedder  # noqa: PLC0415
+
+    prefixes = _prefixes(settings, known_prefixes(model))
+    return OllamaEmbedder(
+        address=parse_address(settings.ollama_url, setting="WINNOW_OLLAMA_URL", default_port=OLLAMA_PORT),
+        model=model,
+        document_prefix=prefixes.document,
+        query_prefix=prefixes.query,
+        first_timeout_seconds=settings.provider_first_timeout_seconds,
+        timeout_seconds=settings.provider_timeout_seconds,
+    )
+
+
+def _openai(settings: Settings, model: str) -> Embedder:
+    address = parse_address(settings.openai_url, setting="WINNOW_OPENAI_URL")
+    key = settings.openai_api_key
+    if address.is_openai and not (key and key.get_secret_value()):
+        raise InvalidSettings("WINNOW_OPENAI_API_KEY is not set, and OpenAI's own service wants a key")
+    from winnow.providers.openai import OpenAIEmbedder  # noqa: PLC0415 - 0.5 s
+
+    prefixes = _prefixes(settings, known_prefixes(model))
+    return OpenAIEmbedder(
+        address=address,
+        model=model,
+        api_key=key,
+        document_prefix=prefixes.document,
+        query_prefix=prefixes.query,
+        first_timeout_seconds=settings.provider_first_timeout_seconds,
+        timeout_seconds=settings.provider_timeout_seconds,
+    )
+
+
+def _prefixes(settings: Settings, known: Prefixes) -> Prefixes:
+    document, query = settings.document_prefix, settings.query_prefix
+    return Prefixes(
+        document=known.document if document is None else document, query=known.query if query is None else query
+    )

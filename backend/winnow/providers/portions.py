@@ -1,0 +1,98 @@
+"""Any number of texts in requests of a size the server takes, each text sent once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from winnow.providers.checking import checked_vectors, utf8_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+KEPT_VECTORS = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLimits:
+    """The most that goes into one request: number of texts, and their sum in bytes of UTF-8."""
+
+    texts: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One server's answer: float32 vectors of shape (texts, dimensions), and the tokens it counted, if it told."""
+
+    vectors: NDArray[np.float32]
+    tokens: int | None = None
+
+
+class BatchRefused(Exception):
+    """The server takes at most `cap` texts in a request; raised by an `ask`, never seen outside `PortionedRequests`."""
+
+    def __init__(self, cap: int) -> None:
+        super().__init__(cap)
+        self.cap = cap
+
+
+def first_portion(sizes: Sequence[int], limits: RequestLimits) -> int:
+    """How many of the leading texts, `sizes` bytes each, make one request: as many as fit, and at least one.
+
+    A text that is too large alone is still sent: only the server knows for certain, and its refusal names the reason.
+    """
+    total = 0
+    for count, size in enumerate(sizes[: limits.texts]):
+        total += size
+        if count and total > limits.size_bytes:
+            return count
+    return min(len(sizes), limits.texts)
+
+
+class PortionedRequests:
+    """Sends texts in portions through `ask`, one after the other.
+
+    Equal texts are sent once. When a later portion fails, the good vectors of the earlier ones are kept (the latest
+    4,096) for the call that tries again: a text is paid for once even though the caller gets all or nothing.
+    """
+
+    def __init__(self, ask: Callable[[list[str]], Awaitable[Answer]], *, limits: RequestLimits) -> None:
+        self._ask = ask
+        self._kept: dict[str, NDArray[np.float32]] = {}
+        self.limits = limits
+
+    async def answer(self, texts: Sequence[str]) -> Answer:
+        """Vectors for `texts`, in their order.
+
+        Raises:
+            AnswerInvalid: two portions came back with vectors of different lengths.
+            WinnowError: whatever `ask` raises.
+        """
+        sizes = dict(zip(texts, utf8_sizes(texts), strict=True))
+        found = {text: self._kept.pop(text) for text in sizes if text in self._kept}
+        counted: list[int | None] = []
+        try:
+            while missing := [text for text in sizes if text not in found]:
+                portion = missing[: first_portion([sizes[text] for text in missing], self.limits)]
+                try:
+                    answer = await self._ask(portion)
+                except BatchRefused as refusal:
+                    self.limits = replace(self.limits, texts=max(1, min(refusal.cap, len(portion) - 1)))
+                    continue
+                found.update(zip(portion, answer.vectors, strict=True))
+                counted.append(answer.tokens)
+        except BaseException:  # a cancelled call has paid for its portions, too
+            self._keep(found)
+            raise
+        told = [tokens for tokens in counted if tokens is not None]
+        vectors = checked_vectors([found[text] for text in texts], expected=len(texts))
+        return Answer(vectors=vectors, tokens=sum(told) if told else None)
+
+    def _keep(self, found: dict[str, NDArray[np.float32]]) -> None:
+        self._kept.update(found)
+        for text in list(self._kept)[: max(0, len(self._kept) - KEPT_VECTORS)]:
+            del self._kept[text]

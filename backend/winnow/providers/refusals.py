@@ -1,0 +1,135 @@
+"""What servers say when they refuse, read once: pure functions over their words and headers."""
+
+from __future__ import annotations
+
+import re
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus as Status
+from typing import TYPE_CHECKING
+
+from winnow.errors import ProviderUnavailable, SetupFault, TextRefused, TextTooLong, WinnowError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+SHOWN_CHARACTERS = 200
+
+# Ollama: "the input length exceeds the context length".
+# OpenAI and vLLM: "maximum context length is 8192 tokens"; llama.cpp: "input is too large to process";
+# text-embeddings-inference: "`inputs` must have less than 512 tokens".
+_TOO_LONG = re.compile(
+    r"context.?length|context.?size|input length|input is too (large|long)|too many tokens|maximum input length"
+    r"|max\S* \d+ tokens|must have (less|fewer) than \d+ tokens|too long",
+    re.IGNORECASE,
+)
+_NOT_A_NUMBER = re.compile(r"\bNaN\b")
+_BATCH = re.compile(r"batch.?size|in one batch|too many inputs|number of inputs", re.IGNORECASE)
+_CAP = re.compile(
+    r"(?:batch.?size|at most|maximum\w*|larger than|less than|limit\w*|exceed)\D{0,40}?(\d+)", re.IGNORECASE
+)
+_WEATHER = (Status.REQUEST_TIMEOUT, Status.CONFLICT, Status.FAILED_DEPENDENCY, Status.TOO_EARLY)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def server_words(body: object, *, secrets: Iterable[str] = ()) -> str:
+    """The server's own sentence in an error body: one line of at most 200 characters, secrets as `***`; else empty.
+
+    Only the places where a server speaks itself are read: validation details (`detail` lists) repeat the input.
+    """
+    words = _sentence_in(body)
+    for secret in secrets:
+        if secret:
+            words = words.replace(secret, "***")
+    words = " ".join(words.split())
+    return words if len(words) <= SHOWN_CHARACTERS else words[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def _sentence_in(body: object) -> str:
+    if isinstance(body, str):
+        return body
+    if isinstance(body, dict):
+        for place in ("error", "message", "detail"):
+            if body.get(place):
+                return _sentence_in(body[place])
+    return ""
+
+
+def says_too_long(words: str) -> bool:
+    """Whether the server means that a text is longer than the model's context."""
+    return _TOO_LONG.search(words) is not None
+
+
+def says_no_embeddings(words: str) -> bool:
+    """Whether the model is not one for embeddings: Ollama's "this model does not support embeddings"."""
+    return "support embed" in words
+
+
+def says_not_a_number(words: str) -> bool:
+    """Whether the model computed NaN for a text."""
+    return _NOT_A_NUMBER.search(words) is not None
+
+
+def translate_common(status: int, words: str, *, shown: str) -> WinnowError:
+    """What an error answer means that is not about account, model or rate: the text, the weather or the set-up.
+
+    Args:
+        status: HTTP status, 300 to 599.
+        words: the server's own sentence, without secrets.
+        shown: the server's name in messages.
+    """
+    said = f"{shown} refuses ({status}): {words or 'no reason given'}"
+    about_the_text = status in (Status.BAD_REQUEST, Status.UNPROCESSABLE_ENTITY, Status.INTERNAL_SERVER_ERROR)
+    if status == Status.REQUEST_ENTITY_TOO_LARGE or (about_the_text and says_too_long(words)):
+        return TextTooLong(said)
+    if about_the_text and says_not_a_number(words):
+        return TextRefused(f"{shown}: the model computes NaN for this text")
+    if status in _WEATHER or (status >= Status.INTERNAL_SERVER_ERROR and status != Status.NOT_IMPLEMENTED):
+        return ProviderUnavailable(f"{shown} fails ({status}): {words or 'no reason given'}")
+    if about_the_text and not says_no_embeddings(words):
+        return TextRefused(said)
+    if status < Status.BAD_REQUEST:
+        return SetupFault(f"{shown} sends elsewhere ({status}), and texts go only to the address that was chosen")
+    return SetupFault(said)
+
+
+def batch_cap(words: str, *, sent: int) -> int | None:
+    """How many texts the server takes in one request, if `words` refuse the `sent` ones for their number.
+
+    The number it names (`batch size 100 > maximum allowed batch size 32`), else half of what was sent.
+    """
+    if sent < 2 or not _BATCH.search(words):  # noqa: PLR2004 - one text is not a batch
+        return None
+    named = [int(number) for number in _CAP.findall(words) if 0 < int(number) < sent]
+    return min(named, default=sent // 2)
+
+
+def retry_after_seconds(headers: Mapping[str, str], *, now: datetime) -> float | None:
+    """The server's wish for the next try, in seconds from `now`; None if it has none that can be read.
+
+    `Retry-After-ms`, then `Retry-After` (seconds or an HTTP date), then the reset of the exhausted `x-ratelimit-*`.
+    Header names are looked up in lower case.
+    """
+    after = headers.get("retry-after", "")
+    for value, unit in ((headers.get("retry-after-ms", ""), 0.001), (after, 1.0)):
+        if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
+            return float(value) * unit
+    if after:
+        try:
+            return max(0.0, (parsedate_to_datetime(after) - now).total_seconds())
+        except (TypeError, ValueError):
+            return None
+    waits = [
+        duration_seconds(headers.get(f"x-ratelimit-reset-{what}", ""))
+        for what in ("requests", "tokens")
+        if headers.get(f"x-ratelimit-remaining-{what}") == "0"
+    ]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def duration_seconds(value: str) -> float | None:
+    """A duration as OpenAI's headers write it (`6m0s`, `120ms`), in seconds; None if it is not one."""
+    if not re.fullmatch(f"(?:{_DURATION.pattern})+", value):
+        return None
+    return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION.findall(value))

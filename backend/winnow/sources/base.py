@@ -1,0 +1,192 @@
+"""What every source gives: a stream of messages and of lines that are none, each line of the file told exactly once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, Literal, Self
+
+from winnow.domain.messages import IncomingMessage
+from winnow.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+MAX_LINE_BYTES = 8 * 1024 * 1024
+EXCERPT_CHARACTERS = 80
+_SWALLOW_BYTES = 64 * 1024
+_UTF8_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A line that gave no message.
+
+    Attributes:
+        line: number of the line in its file, from 1.
+        reason: why, as a statement; for noise one of a small fixed set, so that it can be counted.
+        excerpt: the beginning of the line, at most 80 characters.
+        kind: `noise` was never a message (a join, a blank line); `broken` may have been one and could not be read,
+            so it is told to the person by line number and the command ends with an error.
+    """
+
+    line: int
+    reason: str
+    excerpt: str
+    kind: Literal["noise", "broken"]
+
+    @property
+    def is_error(self) -> bool:
+        """Whether a person should look at the line."""
+        return self.kind == "broken"
+
+
+Item = IncomingMessage | Skipped
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What became of the lines of a file so far: `lines = messages + continued + noise + broken`.
+
+    Attributes:
+        lines: lines read.
+        messages: messages given.
+        continued: lines that were joined to the message above them.
+        noise: lines that were never messages, by reason.
+        broken: lines that could not be read.
+        recoded: lines among all these that were not UTF-8 and were read as Windows-1252; worth a remark.
+    """
+
+    lines: int = 0
+    messages: int = 0
+    continued: int = 0
+    noise: Counter[str] = field(default_factory=Counter)
+    broken: int = 0
+    recoded: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every line read is accounted for; true once the reading has ended."""
+        return self.lines == self.messages + self.continued + self.noise.total() + self.broken
+
+
+class Reading:
+    """One file being read: iterate it once; `tally` says at any time how far it is and what was found.
+
+    Opens the file at the first step and closes it at the end, on an error, or on `close()`.
+
+    Raises:
+        InvalidInput: while iterating, the file can no longer be read.
+    """
+
+    def __init__(self, *, path: Path, format_name: str, items: Iterator[Item], tally: Tally) -> None:
+        self.path = path
+        self.format_name = format_name
+        self.tally = tally
+        self._items = items
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Item:
+        item = next(self._items)
+        if isinstance(item, IncomingMessage):
+            self.tally.messages += 1
+        elif item.is_error:
+            self.tally.broken += 1
+        else:
+            self.tally.noise[item.reason] += 1
+        return item
+
+    def close(self) -> None:
+        """Stops reading and closes the file; needed only where the iteration is abandoned."""
+        close = getattr(self._items, "close", None)
+        if close is not None:
+            close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One raw line without its line end; of one that is too long only the beginning is kept."""
+
+    number: int
+    raw: bytes
+    too_long: bool = False
+
+    def skipped(self, reason: str, kind: Literal["noise", "broken"]) -> Skipped:
+        """This line as one that gave no message."""
+        excerpt = self.raw[: EXCERPT_CHARACTERS * 4].decode("utf-8", "replace").strip()
+        return Skipped(line=self.number, reason=reason, excerpt=excerpt[:EXCERPT_CHARACTERS], kind=kind)
+
+
+def lines_of(path: Path, *, tally: Tally, max_bytes: int = MAX_LINE_BYTES) -> Generator[Line, None, None]:
+    """The lines of a file, one at a time and counted; never holds more than one line of `max_bytes`.
+
+    A byte order mark is not part of the first line.
+
+    Raises:
+        InvalidInput: the file cannot be opened or read.
+    """
+    try:
+        with path.open("rb") as file:
+            while raw := file.readline(max_bytes + 2):
+                tally.lines += 1
+                if tally.lines == 1:
+                    raw = raw.removeprefix(_UTF8_BOM)
+                yield _line(file, tally.lines, raw, max_bytes)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _line(file: BinaryIO, number: int, raw: bytes, max_bytes: int) -> Line:
+    content = raw.rstrip(b"\r\n")
+    if len(content) <= max_bytes:
+        return Line(number=number, raw=content)
+    while not raw.endswith(b"\n") and (raw := file.readline(_SWALLOW_BYTES)):
+        pass
+    return Line(number=number, raw=content[: EXCERPT_CHARACTERS * 4], too_long=True)
+
+
+def decode(raw: bytes) -> tuple[str, bool]:
+    """The text of a raw line, and whether its encoding had to be guessed.
+
+    Old IRC logs mix encodings line by line: what is not UTF-8 was nearly always Windows-1252, whose five unassigned
+    bytes become U+FFFD. A message with a doubtful letter is worth more than no message.
+    """
+    try:
+        return raw.decode("utf-8"), False
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace"), True
+
+
+class ContentIds:
+    """Identities made of a message's content, for sources that have none of their own.
+
+    The id is a hash of the parts and of how often the same parts came before, so it stays when the file is read again,
+    grows at its end, or is renamed. Counts are kept of the last 65,536 to 131,072 different contents only: memory
+    stays flat, and a repetition further apart than that would need the same author, text and minute.
+    """
+
+    _GENERATION = 65_536
+
+    def __init__(self) -> None:
+        self._young: dict[int, int] = {}
+        self._old: dict[int, int] = {}
+
+    def next_of(self, *parts: str) -> str:
+        """The id of the next message with these parts: 32 hexadecimal digits."""
+        digest = hashlib.blake2b(digest_size=16)
+        for part in parts:
+            encoded = part.encode("utf-8", "surrogatepass")
+            digest.update(b"%d:%b" % (len(encoded), encoded))  # the length keeps ("ab", "c") apart from ("a", "bc")
+        digest.update(b"%d" % self._repetition(int.from_bytes(digest.digest()[:8])))
+        return digest.hexdigest()
+
+    def _repetition(self, key: int) -> int:
+        count = self._young.get(key, self._old.get(key, -1)) + 1
+        self._young[key] = count
+        if len(self._young) >= self._GENERATION:
+            self._old, self._young = self._young, {}
+        return count

@@ -1,0 +1,139 @@
+"""Reads JSON Lines: one message a line, as an object.
+
+    {"sent_at": "2026-01-31T09:30:00+01:00", "author": "ada", "channel": "#ops", "text": "The build is red again."}
+
+| field | value | needed |
+|---|---|---|
+| `text` | string | yes |
+| `sent_at` | ISO 8601 with a zone, or seconds since 1970-01-01 UTC (whole or not) | yes |
+| `channel` | string | unless the caller names one |
+| `author` | string | no: nobody is named |
+| `id` or `external_id` | string or whole number | no: made of time, author and text |
+| `reply_to` | the id of the message it answers | no |
+| `thread` | string or whole number | no |
+| `source` | string | no: `jsonl` |
+
+`null` is the same as a missing field, other fields are ignored. A bad line is told with its number and reason, and the
+reading goes on.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import orjson
+
+from winnow.domain.messages import IncomingMessage
+from winnow.errors import InvalidInput
+from winnow.sources.base import MAX_LINE_BYTES, ContentIds, Item, Line, Reading, Tally, lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BLANK = "blank line"
+
+_EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_LATEST = dt.datetime(3000, 1, 1, tzinfo=dt.UTC)
+
+
+def read_jsonl(path: Path, *, channel: str | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> Reading:
+    """The messages of a JSON Lines file, in its order.
+
+    Args:
+        path: the file.
+        channel: of the messages whose line names none.
+        max_line_bytes: a longer line is refused without being held in memory.
+
+    Raises:
+        InvalidInput: the channel cannot be one, or, while iterating, the file cannot be read.
+    """
+    if channel is not None and not channel.strip():
+        raise InvalidInput("the channel is empty; leave it out or name one, for example --channel '#general'")
+    tally = Tally()
+    items = _items(path, channel, tally, max_line_bytes)
+    return Reading(path=path, format_name="jsonl", items=items, tally=tally)
+
+
+def _items(path: Path, channel: str | None, tally: Tally, max_line_bytes: int) -> Iterator[Item]:
+    ids = ContentIds()
+    for line in lines_of(path, tally=tally, max_bytes=max_line_bytes):
+        if line.too_long:
+            yield line.skipped(f"it is longer than {max_line_bytes:,} bytes", "broken")
+        elif not line.raw.strip():
+            yield line.skipped(BLANK, "noise")
+        else:
+            yield _item(line, channel, ids)
+
+
+def _item(line: Line, channel: str | None, ids: ContentIds) -> Item:
+    try:
+        fields = orjson.loads(line.raw)
+    except orjson.JSONDecodeError as error:
+        return line.skipped(f"it is not JSON: {error.msg} at character {error.pos + 1}", "broken")
+    if not isinstance(fields, dict):
+        return line.skipped("it is not a JSON object", "broken")
+    try:
+        return _message(fields, channel, ids)
+    except InvalidInput as error:
+        return line.skipped(str(error), "broken")
+
+
+def _message(fields: dict[str, object], channel: str | None, ids: ContentIds) -> IncomingMessage:
+    text = fields.get("text")
+    if not isinstance(text, str):
+        raise InvalidInput("text is missing" if text is None else "text is not a string")
+    sent_at = _instant(fields.get("sent_at"))
+    author = _name(fields, "author") or ""
+    where = _name(fields, "channel") or channel
+    if where is None:
+        raise InvalidInput("channel is missing; name one for all lines with --channel")
+    external_id = _name(fields, "id")
+    if external_id is None:
+        external_id = _name(fields, "external_id")
+    if external_id is None:
+        external_id = ids.next_of(where, sent_at.astimezone(dt.UTC).isoformat(), author, text)
+    return IncomingMessage(
+        source=_name(fields, "source") or "jsonl",
+        channel=where,
+        external_id=external_id,
+        author=author,
+        text=text,
+        sent_at=sent_at,
+        reply_to=_name(fields, "reply_to"),
+        thread=_name(fields, "thread"),
+    )
+
+
+def _name(fields: dict[str, object], field: str) -> str | None:
+    """A field that names something; whole numbers are names too (Telegram's and Discord's ids are)."""
+    value = fields.get(field)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise InvalidInput(f"{field} is neither a string nor a whole number")
+
+
+def _instant(value: object) -> dt.datetime:
+    if value is None:
+        raise InvalidInput("sent_at is missing")
+    try:
+        if isinstance(value, str):
+            instant = dt.datetime.fromisoformat(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            instant = dt.datetime.fromtimestamp(value, dt.UTC)
+        else:
+            raise InvalidInput("sent_at is neither a string nor a number")
+    except (ValueError, OverflowError, OSError) as error:
+        raise InvalidInput("sent_at is no time: give ISO 8601 with a zone, or seconds since 1970") from error
+    if instant.tzinfo is None:
+        raise InvalidInput("sent_at has no time zone, for example 2026-01-31T09:30:00Z")
+    try:
+        inside = _EARLIEST <= instant < _LATEST
+    except OverflowError:
+        inside = False
+    if not inside:
+        raise InvalidInput("sent_at is outside 1970 to 2999; if it is a number, it counts seconds, not milliseconds")
+    return instant

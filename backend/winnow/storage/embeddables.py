@@ -1,0 +1,40 @@
+"""What can be embedded: an entry here, plus a table with the columns `embedding` and `text_changed_at`, is a kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from winnow.domain.jobs import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddable:
+    """One kind of embedded row. The embedded text is `columns` (all NOT NULL) joined by line breaks, only ever in SQL.
+
+    `found` is the SQL condition on alias `t` under which a search may show the row.
+    """
+
+    kind: Kind
+    columns: tuple[str, ...]
+    found: str = "true"
+
+    @property
+    def table(self) -> str:
+        """The table's name."""
+        return self.kind.value
+
+    def text(self, alias: str = "t.") -> str:
+        """The SQL expression of the embedded text."""
+        return "(" + " || E'\\n' || ".join(f"{alias}{column}" for column in self.columns) + ")"
+
+    def fill(self, statement: str) -> str:
+        """A statement written for every kind, for this one: `{kind}`, `{table}`, `{text}`, `{found}` filled in."""
+        filled = statement.replace("{kind}", self.kind.value).replace("{table}", self.table)
+        return filled.replace("{text}", self.text()).replace("{found}", self.found)
+
+
+EMBEDDABLES: dict[Kind, Embeddable] = {
+    Kind.MESSAGES: Embeddable(Kind.MESSAGES, ("text",)),
+    Kind.TOPICS: Embeddable(Kind.TOPICS, ("name", "description")),
+    Kind.ATOMS: Embeddable(Kind.ATOMS, ("title", "content"), found="t.status = 'active'"),
+}

@@ -1,0 +1,241 @@
+"""NULL is the queue: claiming rows without a vector, reading their texts, storing their vectors, keeping count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgvector import Vector
+
+from winnow.domain.jobs import Kind
+from winnow.storage.named import fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from winnow.domain.spaces import Space
+    from winnow.storage.engine import Database
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddableText:
+    """A row's text as it stood when it was read, and the hash by which a vector of it will be fenced."""
+
+    id: int
+    text: str
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How often a row's text was at fault, and how often its server was away."""
+
+    attempts: int
+    waits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A hold on rows of one kind: whoever lets it run out has lost them."""
+
+    kind: Kind
+    space: Space
+    token: UUID
+    worker: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Why a row was not embedded. `fault` says that the text itself was (it counts towards its attempts)."""
+
+    state: str
+    error_kind: str
+    error: str
+    wait_seconds: float = 0
+    fault: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindCounts:
+    """Where the rows of a kind stand: embedded + pending + in_hand + waiting + failed + skipped = total."""
+
+    total: int
+    embedded: int
+    pending: int
+    in_hand: int
+    waiting: int
+    failed: int
+    skipped: int
+
+    @property
+    def without_vector(self) -> int:
+        """Rows whose embedding is NULL."""
+        return self.total - self.embedded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a given set of rows stands. Rows that were deleted meanwhile are in none of the counts."""
+
+    embedded: int
+    failed: int
+    skipped: int
+    waiting: int
+    existing: int
+
+    @property
+    def settled(self) -> bool:
+        """Nothing more will happen to any of them for now."""
+        return self.embedded + self.failed + self.skipped + self.waiting >= self.existing
+
+
+class EmbeddingStore:
+    """The statements of `sql/embedding.sql`, each in the transaction it needs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(self, lease: Lease, ids: Sequence[int]) -> list[int]:
+        """Takes what is free of the ids; what another worker has, or has a vector, is left out."""
+        async with self._database.autocommit() as connection:
+            rows = await fetch(
+                connection,
+                "claim",
+                list(ids),
+                lease.space.id,
+                lease.token,
+                lease.worker,
+                lease.seconds,
+                kind=lease.kind,
+            )
+        return [row.entity_id for row in rows]
+
+    async def renew(self, lease: Lease, ids: Sequence[int]) -> None:
+        """The heartbeat of a lease."""
+        async with self._database.autocommit() as connection:
+            await fetch(connection, "renew_leases", lease.token, lease.seconds, list(ids), kind=lease.kind)
+
+    async def read(self, kind: Kind, ids: Sequence[int]) -> list[EmbeddableText]:
+        """The texts of those ids that still have no vector, by id."""
+        async with self._database.autocommit() as connection:
+            rows = await fetch(connection, "read_texts", list(ids), kind=kind)
+        return [EmbeddableText(row.id, row.text, row.hash) for row in rows]
+
+    async def tries(self, lease: Lease) -> dict[int, Tries]:
+        """How often each row in hand failed or waited before."""
+        async with self._database.autocommit() as connection:
+            rows = await fetch(connection, "read_attempts", lease.token, kind=lease.kind)
+        return {row.entity_id: Tries(row.attempts, row.waits) for row in rows}
+
+    async def write(
+        self, lease: Lease, rows: Sequence[EmbeddableText], vectors: Mapping[int, NDArray[np.float32]]
+    ) -> set[int]:
+        """Stores vectors where the text and the space are still the ones they were made of; returns the ids written.
+
+        Rows that somebody else has locked just now are not among them, nor are rows whose text changed.
+        """
+        given = [row for row in rows if row.id in vectors]
+        async with self._database.transaction() as connection:
+            locked = {
+                row.id for row in await fetch(connection, "lock_rows", [row.id for row in given], kind=lease.kind)
+            }
+            ready = [row for row in given if row.id in locked]
+            written = await fetch(
+                connection,
+                "write_vectors",
+                [row.id for row in ready],
+                [Vector(vectors[row.id]) for row in ready],
+                [row.hash for row in ready],
+                lease.space.id,
+                kind=lease.kind,
+            )
+            done = [row.id for row in written]
+            await fetch(connection, "delete_jobs", lease.space.id, done, kind=lease.kind)
+        return set(done)
+
+    async def release(self, lease: Lease, ids: Iterable[int]) -> None:
+        """Gives rows back: they are plainly pending again."""
+        async with self._database.autocommit() as connection:
+            await fetch(connection, "release_jobs", lease.token, list(ids), kind=lease.kind)
+
+    async def record(self, lease: Lease, ids: Iterable[int], outcome: Outcome) -> None:
+        """Notes why rows in hand got no vector."""
+        async with self._database.autocommit() as connection:
+            await fetch(
+                connection,
+                "record_outcome",
+                lease.token,
+                list(ids),
+                outcome.state,
+                outcome.wait_seconds,
+                int(outcome.fault),
+                outcome.error_kind,
+                outcome.error,
+                int(outcome.state == "waiting" and not outcome.fault),
+                kind=lease.kind,
+            )
+
+    async def due(self, kind: Kind, *, space: Space | None, after: int, age_seconds: float, limit: int) -> list[int]:
+        """Rows the sweeper should send, by id: NULL for long enough, a wait that is over, a lease that ran out."""
+        async with self._database.autocommit() as connection:
+            rows = await fetch(connection, "due_rows", after, space.id if space else 0, age_seconds, limit, kind=kind)
+        return [row.id for row in rows]
+
+    async def without_vector(self, kind: Kind, *, after: int, up_to: int, limit: int) -> list[int]:
+        """Rows a backfill should send, by id: NULL, and neither failed nor skipped."""
+        async with self._database.autocommit() as connection:
+            rows = await fetch(connection, "null_rows", after, up_to, limit, kind=kind)
+        return [row.id for row in rows]
+
+    async def forget_failures(self, kind: Kind) -> None:
+        """Makes failed and waiting rows of a kind plainly pending again."""
+        async with self._database.autocommit() as connection:
+            await fetch(connection, "forget_failures", kind=kind)
+
+    async def standing(self, kind: Kind, ids: Sequence[int]) -> Standing:
+        """Where these rows stand now."""
+        async with self._database.autocommit() as connection:
+            row = (await fetch(connection, "standing", list(ids), kind=kind))[0]
+        return Standing(
+            embedded=row.embedded, failed=row.failed, skipped=row.skipped, waiting=row.waiting, existing=row.existing
+        )
+
+    async def last_id(self, kind: Kind) -> int:
+        """The largest id of a kind; 0 when there is no row."""
+        async with self._database.autocommit() as connection:
+            return int((await fetch(connection, "count_rows", kind=kind))[0].last_id)
+
+    async def counts(self) -> dict[Kind, KindCounts]:
+        """Where every row of every kind stands, from one snapshot."""
+        async with self._database.transaction() as connection:
+            await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            jobs = {(row.kind, row.state): int(row.number) for row in await fetch(connection, "count_jobs")}
+            found = {}
+            for kind in Kind:
+                row = (await fetch(connection, "count_rows", kind=kind))[0]
+                found[kind] = _kind_counts(row.total, row.without_vector, kind, jobs)
+        return found
+
+    async def last_error(self) -> str | None:
+        """The latest trouble of any row, as one line."""
+        async with self._database.autocommit() as connection:
+            rows = await fetch(connection, "last_error")
+        return f"{rows[0].kind} {rows[0].entity_id} ({rows[0].state}): {rows[0].error}" if rows else None
+
+
+def _kind_counts(total: int, without: int, kind: Kind, jobs: Mapping[tuple[str, str], int]) -> KindCounts:
+    by_state = {state: jobs.get((kind.value, state), 0) for state in ("leased", "waiting", "failed", "skipped")}
+    return KindCounts(
+        total=total,
+        embedded=total - without,
+        pending=without - sum(by_state.values()),
+        in_hand=by_state["leased"],
+        waiting=by_state["waiting"],
+        failed=by_state["failed"],
+        skipped=by_state["skipped"],
+    )

@@ -1,0 +1,117 @@
+"""The one way to the database: a pool of asyncpg connections that speak vectors in binary."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from pgvector.asyncpg import register_vector
+from sqlalchemy import event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from winnow.errors import DatabaseUnavailable, InvalidSettings, SetupFault
+from winnow.storage.named import fetch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+# A search asks for at most this many neighbours; HNSW never returns more rows than it has candidates.
+CANDIDATES = 100
+CONNECT_SECONDS = 10
+
+
+def engine_for(url: str, *, pool_size: int = 10, speaks_vectors: bool = True) -> AsyncEngine:
+    """An engine over asyncpg for the URL as everybody writes it (`postgres://`, `postgresql://`, `sslmode=` allowed).
+
+    Raises:
+        InvalidSettings: the URL is none of PostgreSQL's.
+    """
+    try:
+        address = make_url(url)
+    except ArgumentError as error:
+        raise InvalidSettings("DATABASE_URL is no URL; write postgresql://user:password@host:5432/database") from error
+    if address.get_backend_name() not in {"postgres", "postgresql"}:
+        raise InvalidSettings(f"DATABASE_URL begins with {address.drivername!r}; Winnow needs postgresql://…")
+    query = {("ssl" if name == "sslmode" else name): value for name, value in address.query.items()}
+    engine = create_async_engine(
+        address.set(drivername="postgresql+asyncpg", query=query),
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,  # a restarted server is noticed before it costs a task
+        connect_args={
+            "timeout": CONNECT_SECONDS,
+            "server_settings": {"application_name": "winnow", "hnsw.ef_search": str(CANDIDATES)},
+        },
+    )
+    if speaks_vectors:
+        event.listen(engine.sync_engine, "connect", _register_vector)
+    return engine
+
+
+def _register_vector(connection: DBAPIConnection, _record: Any) -> None:
+    try:
+        connection.run_async(register_vector)
+    except ValueError as error:
+        raise SetupFault("the database has no vector type yet; run: winnow migrate") from error
+
+
+def masked(url: str) -> str:
+    """The URL as it may be shown: without its password."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+class Database:
+    """Transactions and autocommit connections over one pool."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.url = url
+        self._engine = engine_for(url, pool_size=pool_size)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A READ COMMITTED transaction: committed at the end, rolled back by an exception.
+
+        Raises:
+            DatabaseUnavailable: the server does not answer, or went away in between.
+        """
+        with _translated():
+            async with self._engine.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[AsyncConnection]:
+        """A connection on which every statement commits by itself. Raises as `transaction` does."""
+        with _translated():
+            async with self._engine.connect() as connection:
+                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def count(self, event_name: str) -> None:
+        """Adds one to a counter of rare events, which all processes share and `winnow status` shows."""
+        async with self.autocommit() as connection:
+            await fetch(connection, "count_event", event_name)
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._engine.dispose()
+
+
+class _translated:  # noqa: N801 - reads as a statement
+    """Turns the driver's errors of a missing server into `DatabaseUnavailable`; all others pass."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        away = isinstance(error, (OSError, OperationalError)) and not isinstance(error, SetupFault)
+        if away or (isinstance(error, DBAPIError) and error.connection_invalidated):
+            raise DatabaseUnavailable(
+                f"the database does not answer ({_reason(error)}); is it up, and is DATABASE_URL right?"
+            ) from error
+
+
+def _reason(error: BaseException | None) -> str:
+    original = getattr(error, "orig", None) or error
+    return " ".join(str(original).split())[:200] or type(original).__name__

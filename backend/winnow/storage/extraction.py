@@ -1,0 +1,178 @@
+"""Extraction runs as stored: what is due, who has it in hand, and one commit for all that was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from winnow.domain.knowledge import WindowMessage
+from winnow.storage.named import fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from winnow.domain.knowledge import Extraction
+    from winnow.storage.engine import Database
+    from winnow.storage.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueChannel:
+    """A channel whose unclaimed messages should be extracted; ids in the order they were said."""
+
+    source: str
+    channel: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """An unclaimed message with its place; `importance` is None until it was scored."""
+
+    id: int
+    source: str
+    channel: str
+    author: str
+    text: str
+    sent_at: datetime
+    importance: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """A message said before, and the topic it was filed under."""
+
+    message: WindowMessage
+    topic: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedExtraction:
+    """Ids of what a run's commit wrote, new or grown."""
+
+    atom_ids: tuple[int, ...]
+    topic_ids: tuple[int, ...]
+    links: int
+
+
+class ExtractionStore:
+    """The statements of `sql/extraction.sql` outside the commit of a run."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def due(
+        self, *, threshold: int, quiet_seconds: float, most: int, failed_pause_seconds: float
+    ) -> list[DueChannel]:
+        """Channels with `threshold` unclaimed messages, or fewer and quiet for `quiet_seconds`."""
+        async with self._database.autocommit() as connection:
+            rows = await fetch(connection, "due_channels", threshold, quiet_seconds, most, failed_pause_seconds)
+        return [DueChannel(source=row.source, channel=row.channel, ids=tuple(row.ids)) for row in rows]
+
+    async def unclaimed(self, ids: Sequence[int]) -> list[StoredMessage]:
+        """Those of the ids that no run has, ordered by channel and time."""
+        async with self._database.autocommit() as connection:
+            rows = await fetch(connection, "unclaimed_messages", list(ids))
+        return [StoredMessage(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name
+
+    async def unclaimed_ids(self, *, channel: str | None, limit: int) -> list[int]:
+        """Ids that no run has, of one channel or of all."""
+        async with self._database.autocommit() as connection:
+            return [row.id for row in await fetch(connection, "unclaimed_ids", channel, limit)]
+
+    async def earlier(self, before: StoredMessage, *, limit: int) -> list[Earlier]:
+        """What was said in the channel before a message, oldest first."""
+        async with self._database.autocommit() as connection:
+            rows = await fetch(
+                connection, "earlier_messages", before.source, before.channel, before.sent_at, before.id, limit
+            )
+        return [
+            Earlier(
+                message=WindowMessage(
+                    id=row.id, author=row.author, text=row.text, sent_at=row.sent_at, importance=row.importance or 0.0
+                ),
+                topic=row.topic,
+            )
+            for row in reversed(rows)
+        ]
+
+    async def start_run(
+        self, *, source: str, channel: str, extractor: str, ids: Sequence[int], lease_seconds: float
+    ) -> tuple[int, set[int]]:
+        """A run and the messages it got; those that another run took meanwhile are not among them."""
+        async with self._database.transaction() as connection:
+            rows = await fetch(connection, "create_run", source, channel, extractor, list(ids), lease_seconds)
+            run_id = int(rows[0].id)
+            claimed = {row.message_id for row in await fetch(connection, "claim_messages", run_id, list(ids))}
+        return run_id, claimed
+
+    async def renew_run(self, run_id: int, lease_seconds: float) -> None:
+        """The heartbeat of a run."""
+        async with self._database.autocommit() as connection:
+            await fetch(connection, "renew_run", run_id, lease_seconds)
+
+    async def fail_run(self, run_id: int, reason: str) -> None:
+        """Ends a run without result and gives its messages back."""
+        async with self._database.transaction() as connection:
+            await fetch(connection, "fail_run", run_id, reason)
+            await fetch(connection, "give_messages_back", run_id)
+
+    async def fail_dead_runs(self) -> int:
+        """Ends the runs whose worker is gone, gives their messages back, and says how many there were."""
+        async with self._database.transaction() as connection:
+            return len(await fetch(connection, "fail_dead_runs"))
+
+
+class RunLost(Exception):
+    """The run was given up for dead meanwhile; its result must not be stored."""
+
+
+async def save_extraction(work: UnitOfWork, run_id: int, extraction: Extraction) -> SavedExtraction:
+    """Writes all that a run found, and takes its messages off the queue, inside the caller's transaction.
+
+    Raises:
+        RunLost: somebody else gave the run up; the caller rolls back.
+    """
+    names = {atom.topic for atom in extraction.atoms if atom.topic} | set(extraction.message_topics.values())
+    await work.fetch("upsert_topics", sorted(names))
+    topics = {row.name: int(row.id) for row in await work.fetch("topics_by_name", sorted(names))}
+    atom_ids = [
+        int((await work.fetch("upsert_atom", *values))[0].id)
+        for values in (
+            (atom.type, atom.title, atom.content, atom.confidence, topics.get(atom.topic or ""), run_id)
+            for atom in extraction.atoms
+        )
+    ]
+    await _save_evidence(work, extraction, atom_ids)
+    links = await _save_links(work, extraction, atom_ids)
+    filed = sorted((message, topics[name]) for message, name in extraction.message_topics.items())
+    await work.fetch("write_message_topics", [message for message, _ in filed], [topic for _, topic in filed])
+    await work.fetch("dequeue_messages", run_id)
+    if not await work.fetch("finish_run", run_id, len(set(atom_ids)), len(topics), links):
+        raise RunLost
+    return SavedExtraction(
+        atom_ids=tuple(dict.fromkeys(atom_ids)), topic_ids=tuple(sorted(topics.values())), links=links
+    )
+
+
+async def _save_evidence(work: UnitOfWork, extraction: Extraction, atom_ids: Sequence[int]) -> None:
+    rows = [
+        (atom_id, evidence.message_id, evidence.start, evidence.end, evidence.quote)
+        for atom_id, atom in zip(atom_ids, extraction.atoms, strict=True)
+        for evidence in atom.evidence
+    ]
+    if rows:
+        await work.fetch("insert_evidence", *(list(column) for column in zip(*rows, strict=True)))
+
+
+async def _save_links(work: UnitOfWork, extraction: Extraction, atom_ids: Sequence[int]) -> int:
+    strongest: dict[tuple[int, int, str], float] = {}
+    for link in extraction.links:
+        key = (atom_ids[link.source], atom_ids[link.target], link.type.value)
+        if key[0] != key[1]:  # twins may have become one atom
+            strongest[key] = max(link.confidence, strongest.get(key, 0.0))
+    if strongest:
+        columns = zip(*(key for key in strongest), strict=True)
+        await work.fetch("insert_links", *(list(column) for column in columns), list(strongest.values()))
+    return len(strongest)

@@ -1,0 +1,94 @@
+"""Vector spaces as stored: the active one, and the columns and HNSW indexes that are made to its measure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from winnow.domain.spaces import EmbedderIdentity, Space
+from winnow.storage.embeddables import EMBEDDABLES
+from winnow.storage.named import fetch
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from winnow.storage.embeddables import Embeddable
+
+log = structlog.get_logger(__name__)
+
+# pgvector's HNSW takes at most so many dimensions of each type.
+MAX_INDEXED_VECTOR = 2000
+MAX_INDEXED_HALFVEC = 4000
+
+
+async def active_space(connection: AsyncConnection) -> Space | None:
+    """The space of the stored vectors; None before the first model was chosen."""
+    rows = await fetch(connection, "active_space")
+    if not rows:
+        return None
+    row = rows[0]
+    identity = EmbedderIdentity(
+        provider=row.provider, model=row.model, document_prefix=row.document_prefix, query_prefix=row.query_prefix
+    )
+    return Space(id=row.id, identity=identity, dimensions=row.dimensions)
+
+
+async def any_vector_stored(connection: AsyncConnection) -> bool:
+    """Whether changing the space would throw vectors away."""
+    for kind in EMBEDDABLES:
+        if (await fetch(connection, "any_vector", kind=kind))[0].stored:
+            return True
+    return False
+
+
+async def lock_spaces(connection: AsyncConnection) -> None:
+    """Until the transaction ends, nobody else makes or changes a space."""
+    await fetch(connection, "lock_spaces")
+
+
+async def create_space(connection: AsyncConnection, identity: EmbedderIdentity, dimensions: int) -> Space:
+    """Makes a space the active one and gives every embeddable table a column and an index to its measure.
+
+    To be called in a transaction that holds `lock_spaces`, and while no vector is stored.
+    """
+    await fetch(connection, "retire_space")
+    rows = await fetch(
+        connection,
+        "create_space",
+        identity.provider,
+        identity.model,
+        dimensions,
+        identity.document_prefix,
+        identity.query_prefix,
+    )
+    for embeddable in EMBEDDABLES.values():
+        await _fit_column(connection, embeddable, dimensions)
+    log.info("space.created", embedder=str(identity), dimensions=dimensions)
+    return Space(id=rows[0].id, identity=identity, dimensions=dimensions)
+
+
+async def _fit_column(connection: AsyncConnection, embeddable: Embeddable, dimensions: int) -> None:
+    table, index = embeddable.table, f"{embeddable.table}_nearest"
+    await connection.exec_driver_sql(f"DROP INDEX IF EXISTS {index}")
+    await connection.exec_driver_sql(f"ALTER TABLE {table} ALTER COLUMN embedding TYPE vector({int(dimensions)})")
+    operand = indexed_expression(dimensions)
+    if operand is None:
+        log.warning("space.not_indexed", table=table, dimensions=dimensions, most=MAX_INDEXED_HALFVEC)
+        return
+    operators = "vector_cosine_ops" if operand == "embedding" else "halfvec_cosine_ops"
+    await connection.exec_driver_sql(f"CREATE INDEX {index} ON {table} USING hnsw (({operand}) {operators})")
+
+
+def indexed_expression(dimensions: int) -> str | None:
+    """What the HNSW index is over: the column, its half-precision form above 2,000 dimensions, above 4,000 nothing."""
+    if dimensions <= MAX_INDEXED_VECTOR:
+        return "embedding"
+    return f"embedding::halfvec({int(dimensions)})" if dimensions <= MAX_INDEXED_HALFVEC else None
+
+
+def distance_expression(dimensions: int) -> str:
+    """The cosine distance between column (alias `t`) and $1, written as the index knows it."""
+    if indexed_expression(dimensions) in {"embedding", None}:
+        return "t.embedding <=> $1::vector"
+    return f"(t.embedding::halfvec({int(dimensions)})) <=> $1::vector::halfvec({int(dimensions)})"

@@ -1,0 +1,123 @@
+-- How NULL is worked: claim, read, (the model), write. Placeholders in braces are filled in by embeddables.py.
+
+-- Takes what is free of the given ids: NULL and in nobody's hand, its wait over, or its holder's lease run out.
+-- $1 ids, $2 space, $3 token, $4 worker, $5 lease seconds. Runs in autocommit, so it never holds a lock for long.
+-- name: claim
+INSERT INTO embedding_jobs AS j (kind, entity_id, space_id, state, token, worker, lease_until)
+SELECT '{kind}', t.id, $2::smallint, 'leased', $3::uuid, $4::text, now() + make_interval(secs => $5::float8)
+FROM {table} t
+WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
+ORDER BY t.id
+ON CONFLICT (kind, entity_id, space_id) DO UPDATE
+SET state = 'leased', token = excluded.token, worker = excluded.worker, lease_until = excluded.lease_until
+WHERE (j.state = 'leased' AND j.lease_until < now()) OR (j.state = 'waiting' AND j.not_before <= now())
+RETURNING entity_id
+
+-- Keeps what is in hand. $1 token, $2 lease seconds, $3 ids.
+-- name: renew_leases
+UPDATE embedding_jobs
+SET lease_until = now() + make_interval(secs => $2::float8)
+WHERE kind = '{kind}' AND entity_id = ANY($3::bigint[]) AND token = $1::uuid AND state = 'leased'
+
+-- Reads what was claimed; a second statement, for the claim's snapshot may be older than an edit. $1 ids.
+-- name: read_texts
+SELECT t.id, {text} AS text, sha256(convert_to({text}, 'UTF8')) AS hash
+FROM {table} t
+WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
+ORDER BY t.id
+
+-- Locks in id order what nobody else has locked, so that two writers never wait for each other. $1 ids.
+-- name: lock_rows
+SELECT t.id FROM {table} t WHERE t.id = ANY($1::bigint[]) ORDER BY t.id FOR NO KEY UPDATE SKIP LOCKED
+
+-- The fenced write: only where the text is still the one that was embedded and the space still the column's.
+-- $1 ids, $2 vectors, $3 hashes, $4 space.
+-- name: write_vectors
+UPDATE {table} t
+SET embedding = given.vector
+FROM unnest($1::bigint[], $2::vector[], $3::bytea[]) AS given (id, vector, hash)
+WHERE t.id = given.id
+  AND t.embedding IS NULL
+  AND sha256(convert_to({text}, 'UTF8')) = given.hash
+  AND EXISTS (SELECT FROM embedding_spaces s WHERE s.id = $4::smallint AND s.status = 'active')
+RETURNING t.id
+
+-- Work done leaves nothing behind, whoever's lease it was. $1 space, $2 ids.
+-- name: delete_jobs
+DELETE FROM embedding_jobs WHERE kind = '{kind}' AND space_id = $1::smallint AND entity_id = ANY($2::bigint[])
+
+-- Gives rows back that are still ours: they are plainly pending again. $1 token, $2 ids.
+-- name: release_jobs
+DELETE FROM embedding_jobs
+WHERE kind = '{kind}' AND entity_id = ANY($2::bigint[]) AND token = $1::uuid AND state = 'leased'
+
+-- Records why rows in our hand were not embedded: waiting (weather, or a retry), failed or skipped.
+-- $1 token, $2 ids, $3 state, $4 seconds to wait, $5 attempts to add, $6 error kind, $7 error, $8 waits to add.
+-- name: record_outcome
+UPDATE embedding_jobs
+SET state = $3, not_before = now() + make_interval(secs => $4::float8), lease_until = NULL, token = NULL, worker = NULL,
+    attempts = attempts + $5::smallint, waits = least(waits + $8::smallint, 1000), error_kind = $6, error = left($7, 500)
+WHERE kind = '{kind}' AND entity_id = ANY($2::bigint[]) AND token = $1::uuid AND state = 'leased'
+RETURNING entity_id
+
+-- How often each row in our hand has failed and waited before. $1 token.
+-- name: read_attempts
+SELECT entity_id, attempts, waits FROM embedding_jobs
+WHERE kind = '{kind}' AND token = $1::uuid AND state = 'leased'
+
+-- What the sweeper finds due: NULL for some time and promised to nobody, a wait that is over, a lease that ran out.
+-- $1 after this id, $2 space, $3 least age in seconds, $4 how many.
+-- name: due_rows
+SELECT t.id
+FROM {table} t
+LEFT JOIN embedding_jobs j ON j.kind = '{kind}' AND j.entity_id = t.id AND j.space_id = $2::smallint
+WHERE t.embedding IS NULL AND t.id > $1::bigint
+  AND CASE j.state
+        WHEN 'leased' THEN j.lease_until < now()
+        WHEN 'waiting' THEN j.not_before <= now()
+        WHEN 'failed' THEN false
+        WHEN 'skipped' THEN false
+        ELSE t.text_changed_at <= now() - make_interval(secs => $3::float8)
+      END
+ORDER BY t.id
+LIMIT $4::bigint
+
+-- What a backfill goes over: every row without a vector, but for what is skipped. $1 after this id, $2 up to this id, $3 how many.
+-- name: null_rows
+SELECT t.id
+FROM {table} t
+WHERE t.embedding IS NULL AND t.id > $1::bigint AND t.id <= $2::bigint
+  AND NOT EXISTS (
+      SELECT FROM embedding_jobs j WHERE j.kind = '{kind}' AND j.entity_id = t.id AND j.state IN ('skipped', 'failed'))
+ORDER BY t.id
+LIMIT $3::bigint
+
+-- Lets a backfill try again what failed or waits: someone asked for it by hand.
+-- name: forget_failures
+DELETE FROM embedding_jobs WHERE kind = '{kind}' AND state IN ('failed', 'waiting')
+
+-- Where a set of rows stands. $1 ids.
+-- name: standing
+SELECT count(*) FILTER (WHERE t.embedding IS NOT NULL) AS embedded,
+       count(*) FILTER (WHERE j.state = 'failed') AS failed,
+       count(*) FILTER (WHERE j.state = 'skipped') AS skipped,
+       count(*) FILTER (WHERE t.embedding IS NULL AND j.state = 'waiting') AS waiting,
+       count(*) AS existing
+FROM {table} t
+LEFT JOIN embedding_jobs j ON j.kind = '{kind}' AND j.entity_id = t.id AND t.embedding IS NULL
+WHERE t.id = ANY($1::bigint[])
+
+-- Rows of a kind, and how many have no vector: both from indexes alone.
+-- name: count_rows
+SELECT (SELECT count(*) FROM {table}) AS total,
+       (SELECT count(*) FROM {table} WHERE embedding IS NULL) AS without_vector,
+       (SELECT coalesce(max(id), 0) FROM {table}) AS last_id
+
+-- Jobs of every kind by state.
+-- name: count_jobs
+SELECT kind, state, count(*) AS number FROM embedding_jobs GROUP BY kind, state
+
+-- The latest trouble of any kind.
+-- name: last_error
+SELECT kind, entity_id, state, error_kind, error FROM embedding_jobs
+WHERE error IS NOT NULL AND state <> 'skipped' ORDER BY not_before DESC NULLS LAST LIMIT 1

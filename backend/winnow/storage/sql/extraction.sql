@@ -1,0 +1,126 @@
+-- Extraction: who reads which messages, and what was found.
+
+-- Channels with enough unclaimed messages, or some and a quiet time; not those whose last run failed a moment ago.
+-- $1 threshold, $2 quiet seconds, $3 most ids of one channel, $4 seconds to leave a failed channel alone.
+-- name: due_channels
+SELECT m.source, m.channel, (array_agg(m.id ORDER BY m.sent_at, m.id))[1:$3::int] AS ids
+FROM extraction_queue q JOIN messages m ON m.id = q.message_id
+WHERE q.run_id IS NULL
+GROUP BY m.source, m.channel
+HAVING (count(*) >= $1::int OR max(m.received_at) < now() - make_interval(secs => $2::float8))
+   AND NOT EXISTS (
+       SELECT FROM extraction_runs r
+       WHERE r.source = m.source AND r.channel = m.channel AND r.state = 'failed'
+         AND r.finished_at > now() - make_interval(secs => $4::float8))
+
+-- Unclaimed messages of these ids, in the order they were said. $1 ids.
+-- name: unclaimed_messages
+SELECT m.id, m.source, m.channel, m.author, m.text, m.sent_at, m.importance
+FROM extraction_queue q JOIN messages m ON m.id = q.message_id
+WHERE q.message_id = ANY($1::bigint[]) AND q.run_id IS NULL
+ORDER BY m.source, m.channel, m.sent_at, m.id
+
+-- All unclaimed ids, for an extraction asked for by hand. $1 channel or NULL for all, $2 how many.
+-- name: unclaimed_ids
+SELECT m.id FROM extraction_queue q JOIN messages m ON m.id = q.message_id
+WHERE q.run_id IS NULL AND ($1::text IS NULL OR m.channel = $1::text)
+ORDER BY m.source, m.channel, m.sent_at, m.id LIMIT $2::bigint
+
+-- What was said in the channel just before. $1 source, $2 channel, $3 moment, $4 id, $5 how many.
+-- name: earlier_messages
+SELECT m.id, m.author, m.text, m.sent_at, m.importance, p.name AS topic
+FROM messages m LEFT JOIN topics p ON p.id = m.topic_id
+WHERE m.source = $1 AND m.channel = $2 AND (m.sent_at, m.id) < ($3::timestamptz, $4::bigint)
+ORDER BY m.sent_at DESC, m.id DESC LIMIT $5::int
+
+-- $1 source, $2 channel, $3 extractor, $4 message ids, $5 lease seconds.
+-- name: create_run
+INSERT INTO extraction_runs (source, channel, extractor, message_ids, lease_until)
+VALUES ($1, $2, $3, $4::bigint[], now() + make_interval(secs => $5::float8)) RETURNING id
+
+-- Takes the messages for a run; those another run took meanwhile are not returned. $1 run, $2 ids.
+-- name: claim_messages
+WITH free AS (
+    SELECT message_id FROM extraction_queue WHERE message_id = ANY($2::bigint[]) AND run_id IS NULL
+    ORDER BY message_id FOR UPDATE SKIP LOCKED)
+UPDATE extraction_queue q SET run_id = $1::bigint FROM free WHERE q.message_id = free.message_id RETURNING q.message_id
+
+-- $1 run, $2 lease seconds.
+-- name: renew_run
+UPDATE extraction_runs SET lease_until = now() + make_interval(secs => $2::float8) WHERE id = $1 AND state = 'running'
+
+-- The end of a run, only while it is still its own: a run given up for dead commits nothing.
+-- $1 run, $2 atoms, $3 topics, $4 links.
+-- name: finish_run
+UPDATE extraction_runs
+SET state = 'done', atoms = $2::int, topics = $3::int, links = $4::int, finished_at = now(), lease_until = NULL
+WHERE id = $1 AND state = 'running' RETURNING id
+
+-- What a committed run has read is off the queue. $1 run.
+-- name: dequeue_messages
+DELETE FROM extraction_queue WHERE run_id = $1
+
+-- $1 run, $2 error.
+-- name: fail_run
+UPDATE extraction_runs SET state = 'failed', error = left($2, 2000), finished_at = now(), lease_until = NULL
+WHERE id = $1 AND state = 'running'
+
+-- Gives a run's messages back. $1 run.
+-- name: give_messages_back
+UPDATE extraction_queue SET run_id = NULL WHERE run_id = $1
+
+-- Runs whose worker is gone: failed, their messages free again.
+-- name: fail_dead_runs
+WITH dead AS (
+    UPDATE extraction_runs SET state = 'failed', error = 'its worker stopped in the middle', finished_at = now(), lease_until = NULL
+    WHERE state = 'running' AND lease_until < now() RETURNING id
+), freed AS (
+    UPDATE extraction_queue q SET run_id = NULL FROM dead WHERE q.run_id = dead.id
+)
+SELECT id FROM dead
+
+-- Topics by name, made where missing, in name order so that two runs never wait for each other. $1 names.
+-- name: upsert_topics
+INSERT INTO topics (name) SELECT DISTINCT given.name FROM unnest($1::text[]) AS given (name) ORDER BY given.name
+ON CONFLICT (name) DO NOTHING RETURNING id
+
+-- $1 names.
+-- name: topics_by_name
+SELECT id, name FROM topics WHERE name = ANY($1::text[])
+
+-- One atom; the same content of the same type is the same atom, whose confidence can only grow.
+-- $1 type, $2 title, $3 content, $4 confidence, $5 topic, $6 run.
+-- name: upsert_atom
+INSERT INTO atoms AS a (type, title, content, confidence, topic_id, run_id)
+VALUES ($1, $2, $3, $4::real, $5::bigint, $6::bigint)
+ON CONFLICT (type, md5(lower(content))) DO UPDATE SET confidence = greatest(a.confidence, excluded.confidence)
+RETURNING id
+
+-- $1 atoms, $2 messages, $3 starts, $4 ends, $5 quotes.
+-- name: insert_evidence
+INSERT INTO atom_evidence (atom_id, message_id, start_char, end_char, quote)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::int[], $5::text[])
+ON CONFLICT DO NOTHING
+
+-- $1 sources, $2 targets, $3 types, $4 confidences.
+-- name: insert_links
+INSERT INTO atom_links AS l (source_id, target_id, type, confidence)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::real[])
+ON CONFLICT (source_id, target_id, type) DO UPDATE SET confidence = greatest(l.confidence, excluded.confidence)
+
+-- $1 messages, $2 topics. Locked in id order, as every writer of messages does.
+-- name: write_message_topics
+WITH locked AS (SELECT id FROM messages WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE)
+UPDATE messages m SET topic_id = given.topic_id
+FROM unnest($1::bigint[], $2::bigint[]) AS given (id, topic_id), locked
+WHERE m.id = given.id AND m.id = locked.id AND m.topic_id IS DISTINCT FROM given.topic_id
+
+-- name: count_runs
+SELECT state, count(*) AS number FROM extraction_runs GROUP BY state
+
+-- name: count_queue
+SELECT count(*) FILTER (WHERE run_id IS NULL) AS waiting, count(*) FILTER (WHERE run_id IS NOT NULL) AS in_hand
+FROM extraction_queue
+
+-- name: count_atoms
+SELECT type, count(*) AS number FROM atoms WHERE status = 'active' GROUP BY type ORDER BY number DESC, type

@@ -1,0 +1,33 @@
+-- Messages in.
+
+-- Stores what is new and queues it for extraction; what is known already is left as it is.
+-- $1 sources, $2 channels, $3 external ids, $4 authors, $5 texts, $6 moments, $7 replies, $8 threads.
+-- name: insert_messages
+WITH stored AS (
+    INSERT INTO messages (source, channel, external_id, author, text, sent_at, reply_to, thread)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[])
+    ON CONFLICT (source, channel, external_id) DO NOTHING
+    RETURNING id
+), queued AS (
+    INSERT INTO extraction_queue (message_id) SELECT id FROM stored
+)
+SELECT id FROM stored ORDER BY id
+
+-- Texts to score. $1 ids.
+-- name: unscored_messages
+SELECT id, author, text FROM messages WHERE id = ANY($1::bigint[]) AND importance IS NULL ORDER BY id
+
+-- $1 ids, $2 importances, $3 signals. Locked in id order, as the vectors' writers do.
+-- name: write_scores
+WITH locked AS (SELECT id FROM messages WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE)
+UPDATE messages m SET importance = given.importance, signal = given.signal
+FROM unnest($1::bigint[], $2::real[], $3::text[]) AS given (id, importance, signal), locked
+WHERE m.id = given.id AND m.id = locked.id
+
+-- Rare events, counted together. $1 name.
+-- name: count_event
+INSERT INTO counters AS c (name, value) VALUES ($1, 1)
+ON CONFLICT (name) DO UPDATE SET value = c.value + 1, changed_at = now()
+
+-- name: read_counters
+SELECT name, value FROM counters ORDER BY name

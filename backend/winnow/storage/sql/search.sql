@@ -1,0 +1,92 @@
+-- The two arms of a search, and what its hits say.
+
+-- Full text: candidates by any of the query's words, scored by BM25 (k1 1.2, b 0.75; Robertson & Zaragoza 2009), which
+-- knows how rare a word is; ts_rank, which only picks the candidates, does not. Counts of a word stop at 20,000 rows,
+-- beyond which its weight hardly changes. $1 query, $2 how many.
+-- name: full_text
+WITH word AS (
+    SELECT lexeme, ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery AS query
+    FROM unnest(to_tsvector('public.winnow', $1::text))
+), any_word AS (
+    SELECT string_agg(query::text, ' | ')::tsquery AS query FROM word
+), candidate AS MATERIALIZED (
+    SELECT t.id, to_tsvector('public.winnow', {text}) AS vector
+    FROM {table} t, any_word
+    WHERE to_tsvector('public.winnow', {text}) @@ any_word.query AND {found}
+    ORDER BY ts_rank(to_tsvector('public.winnow', {text}), any_word.query) DESC, t.id
+    LIMIT 300
+), frequency AS (
+    SELECT c.id, entry.lexeme, cardinality(entry.positions)::float8 AS count
+    FROM candidate c, unnest(c.vector) AS entry
+), size AS (
+    SELECT id, sum(count) AS length, avg(sum(count)) OVER () AS mean FROM frequency GROUP BY id
+), corpus AS (
+    SELECT greatest((SELECT reltuples FROM pg_class WHERE oid = '{table}'::regclass),
+                    (SELECT count(*) FROM (SELECT FROM {table} LIMIT 20000) AS first))::float8 AS rows
+), weight AS (
+    SELECT word.lexeme, ln(1 + greatest(corpus.rows - known.rows, 0) / (known.rows + 0.5) + 0.5 / (known.rows + 0.5)) AS idf
+    FROM word, corpus, LATERAL (
+        SELECT count(*)::float8 AS rows FROM (
+            SELECT FROM {table} t WHERE to_tsvector('public.winnow', {text}) @@ word.query LIMIT 20000) AS matching
+    ) AS known
+)
+SELECT frequency.id, sum(weight.idf * frequency.count * 2.2 / (frequency.count + 1.2 * (0.25 + 0.75 * size.length / size.mean))) AS score
+FROM frequency JOIN weight USING (lexeme) JOIN size USING (id)
+GROUP BY frequency.id
+ORDER BY score DESC, frequency.id
+LIMIT $2::int
+
+-- Nearest vectors by cosine, if the query's space is still the column's. $1 query vector, $2 space, $3 how many.
+-- name: nearest
+SELECT t.id, 1 - ({distance}) AS score
+FROM {table} t
+WHERE t.embedding IS NOT NULL AND {found}
+  AND (SELECT s.status = 'active' FROM embedding_spaces s WHERE s.id = $2::smallint)
+ORDER BY {distance}
+LIMIT $3::int
+
+-- $1 ids.
+-- name: messages_found
+SELECT m.id, m.channel, m.author, m.text, m.sent_at, p.name AS topic
+FROM messages m LEFT JOIN topics p ON p.id = m.topic_id WHERE m.id = ANY($1::bigint[])
+
+-- $1 ids.
+-- name: topics_found
+SELECT p.id, p.name, p.description,
+       (SELECT count(*) FROM atoms a WHERE a.topic_id = p.id AND a.status = 'active') AS atoms
+FROM topics p WHERE p.id = ANY($1::bigint[])
+
+-- Atoms with their words: evidence as a list of objects, in the order it was said. $1 ids.
+-- name: atoms_found
+SELECT a.id, a.type, a.title, a.content, a.confidence, a.status, p.name AS topic, a.created_at, words.evidence
+FROM atoms a
+LEFT JOIN topics p ON p.id = a.topic_id
+CROSS JOIN LATERAL (
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+        'message_id', e.message_id, 'start', e.start_char, 'end', e.end_char, 'quote', e.quote,
+        'author', m.author, 'channel', m.channel, 'sent_at', m.sent_at) ORDER BY m.sent_at, m.id, e.start_char), '[]') AS evidence
+    FROM atom_evidence e JOIN messages m ON m.id = e.message_id WHERE e.atom_id = a.id
+) AS words
+WHERE a.id = ANY($1::bigint[])
+
+-- Links of these atoms, both ways, with the other end's title. $1 ids.
+-- name: links_of_atoms
+SELECT l.source_id, l.target_id, l.type, l.confidence, s.title AS source_title, g.title AS target_title
+FROM atom_links l JOIN atoms s ON s.id = l.source_id JOIN atoms g ON g.id = l.target_id
+WHERE (l.source_id = ANY($1::bigint[]) OR l.target_id = ANY($1::bigint[])) AND s.status = 'active' AND g.status = 'active'
+
+-- Newest atoms first. $1 type or NULL, $2 topic id or NULL, $3 before this id, $4 how many.
+-- name: list_atoms
+SELECT a.id FROM atoms a
+WHERE a.status = 'active' AND ($1::text IS NULL OR a.type = $1::text) AND ($2::bigint IS NULL OR a.topic_id = $2::bigint)
+  AND a.id < $3::bigint
+ORDER BY a.id DESC LIMIT $4::int
+
+-- $1 before this id, $2 how many.
+-- name: list_topics
+SELECT p.id FROM topics p WHERE p.id < $1::bigint ORDER BY p.id DESC LIMIT $2::int
+
+-- Newest messages first. $1 channel or NULL, $2 before this id, $3 how many.
+-- name: list_messages
+SELECT m.id FROM messages m WHERE ($1::text IS NULL OR m.channel = $1::text) AND m.id < $2::bigint
+ORDER BY m.id DESC LIMIT $3::int

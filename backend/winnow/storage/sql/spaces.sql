@@ -1,0 +1,34 @@
+-- Vector spaces and the one that the column `embedding` belongs to.
+
+-- The active space, if a model has ever been chosen.
+-- name: active_space
+SELECT id, provider, model, dimensions, document_prefix, query_prefix FROM embedding_spaces WHERE status = 'active'
+
+-- One process at a time makes or changes a space.
+-- name: lock_spaces
+SELECT pg_advisory_xact_lock(x'77696e73'::bigint)
+
+-- Retires the active space.
+-- name: retire_space
+UPDATE embedding_spaces SET status = 'retired' WHERE status = 'active'
+
+-- $1 provider, $2 model, $3 dimensions, $4 document prefix, $5 query prefix.
+-- name: create_space
+INSERT INTO embedding_spaces (provider, model, dimensions, document_prefix, query_prefix)
+VALUES ($1, $2, $3, $4, $5) RETURNING id
+
+-- Is any vector stored at all?
+-- name: any_vector
+SELECT EXISTS (SELECT FROM {table} WHERE embedding IS NOT NULL) AS stored
+
+-- An index a killed build left behind costs every write and serves no search. $1 index name.
+-- name: index_is_valid
+SELECT i.indisvalid AS valid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE c.relname = $1 AND c.relnamespace = 'public'::regnamespace
+
+-- The sweeper's lock, held by a connection until it ends.
+-- name: try_to_lead
+SELECT pg_try_advisory_lock(x'77696e737765'::bigint) AS leading
+
+-- name: stop_leading
+SELECT pg_advisory_unlock(x'77696e737765'::bigint)

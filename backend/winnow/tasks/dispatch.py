@@ -1,0 +1,67 @@
+"""Jobs become tasks: registered on every lane's broker, sent by name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from winnow.domain.jobs import EmbedJob, ExtractJob, Kind, ScoreJob
+from winnow.tasks.embedding import embed_atoms_batch_task, embed_messages_batch_task, embed_topics_batch_task
+from winnow.tasks.knowledge import extract_knowledge_from_messages_task, score_message_task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from taskiq import AsyncBroker
+
+    from winnow.domain.jobs import Job, Lane
+
+TaskFunction = Callable[..., Coroutine[Any, Any, None]]
+
+EMBED_TASKS: dict[Kind, TaskFunction] = {
+    Kind.MESSAGES: embed_messages_batch_task,
+    Kind.ATOMS: embed_atoms_batch_task,
+    Kind.TOPICS: embed_topics_batch_task,
+}
+TASKS: tuple[TaskFunction, ...] = (*EMBED_TASKS.values(), score_message_task, extract_knowledge_from_messages_task)
+
+
+def register_tasks(broker: AsyncBroker) -> None:
+    """Makes every task known to a broker, under its function's name."""
+    for task in TASKS:
+        broker.register_task(task, task_name=task.__name__)
+
+
+class TaskDispatcher:
+    """Sends jobs over the lanes' brokers, all of a call at once."""
+
+    def __init__(self, brokers: Mapping[Lane, AsyncBroker]) -> None:
+        self._brokers = brokers
+
+    async def dispatch(self, jobs: Sequence[Job], lane: Lane) -> None:
+        """Returns once JetStream has stored every job.
+
+        Raises:
+            QueueUnavailable: at least one job may not have left.
+        """
+        sent = await asyncio.gather(*(self._send(job, lane) for job in jobs), return_exceptions=True)
+        for outcome in sent:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _send(self, job: Job, lane: Lane) -> None:
+        task = self._brokers[lane].find_task(_task_of(job).__name__)
+        if task is None:
+            raise LookupError(f"the broker of lane {lane} does not know {_task_of(job).__name__}")
+        await task.kiq(list(job.ids))
+
+
+def _task_of(job: Job) -> TaskFunction:
+    match job:
+        case EmbedJob(kind=kind):
+            return EMBED_TASKS[kind]
+        case ScoreJob():
+            return score_message_task
+        case ExtractJob():
+            return extract_knowledge_from_messages_task

@@ -1,0 +1,20 @@
+"""Scoring and extraction tasks: what they raise, JetStream delivers again."""
+
+from __future__ import annotations
+
+from taskiq import TaskiqDepends
+
+from winnow.domain.jobs import Lane
+from winnow.pipeline.extract import extract_knowledge
+from winnow.pipeline.score import score_messages
+from winnow.tasks.tools import Tools, lane_of, tools_of
+
+
+async def score_message_task(message_ids: list[int], tools: Tools = TaskiqDepends(tools_of)) -> None:
+    await score_messages(tools.database, message_ids)
+
+
+async def extract_knowledge_from_messages_task(
+    message_ids: list[int], tools: Tools = TaskiqDepends(tools_of), lane: Lane = TaskiqDepends(lane_of)
+) -> None:
+    await extract_knowledge(tools.extracting, message_ids, lane=lane)

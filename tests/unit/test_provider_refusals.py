@@ -1,0 +1,179 @@
+"""A server's refusal becomes the one error that says whose fault it is: the text's, the weather's or the set-up's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from winnow.errors import (
+    KeyRefused,
+    ModelNotFound,
+    ProviderBusy,
+    ProviderUnavailable,
+    QuotaExhausted,
+    SetupFault,
+    TextRefused,
+    TextTooLong,
+    WinnowError,
+)
+from winnow.providers import ollama, openai
+from winnow.providers.refusals import (
+    batch_cap,
+    duration_seconds,
+    retry_after_seconds,
+    says_too_long,
+    server_words,
+)
+
+NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "error", "says"),
+    [
+        (503, "server busy, please try again.", ProviderBusy, "busy"),
+        (429, "", ProviderBusy, "429"),
+        (404, 'model "bge-m3" not found, try pulling it first', ModelNotFound, "run: ollama pull bge-m3"),
+        (404, "404 page not found", SetupFault, "no /api/embed"),
+        (400, "the input length exceeds the context length", TextTooLong, "context length"),
+        (500, "input length exceeds maximum context length", TextTooLong, "context length"),
+        (500, 'do embedding request: Post "http://127.0.0.1:1/embedding": EOF', TextTooLong, "died"),
+        (500, "llama runner process has terminated: signal: killed", ProviderUnavailable, "terminated"),
+        (502, "unexpected EOF", ProviderUnavailable, "502"),
+        (400, "failed to encode response: json: unsupported value: NaN", TextRefused, "NaN"),
+        (500, "json: unsupported value: NaN", TextRefused, "NaN"),
+        (400, "invalid input type", TextRefused, "invalid input type"),
+        (400, "this model does not support embeddings", SetupFault, "support embeddings"),
+        (501, "this model does not support embeddings", SetupFault, "support embeddings"),
+        (413, "", TextTooLong, "413"),
+        (401, "", KeyRefused, "WINNOW_OLLAMA_URL"),
+        (403, "", KeyRefused, "WINNOW_OLLAMA_URL"),
+        (500, "", ProviderUnavailable, "no reason given"),
+        (504, "", ProviderUnavailable, "504"),
+        (408, "", ProviderUnavailable, "408"),
+        (307, "", SetupFault, "sends elsewhere"),
+        (405, "", SetupFault, "405"),
+    ],
+)
+def test_ollama_refusals(status: int, words: str, error: type[WinnowError], says: str) -> None:
+    refused = ollama.translate_refusal(status, words, shown="Ollama at http://gpu", model="bge-m3")
+    assert type(refused) is error
+    assert says in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "codes", "error", "says"),
+    [
+        (401, "Incorrect API key provided", "invalid_api_key", KeyRefused, "WINNOW_OPENAI_API_KEY"),
+        (403, "", "", KeyRefused, "WINNOW_OPENAI_API_KEY"),
+        (400, "API key not valid. Please pass a valid API key.", "", KeyRefused, "WINNOW_OPENAI_API_KEY"),
+        (404, "The model `x` does not exist", "model_not_found", ModelNotFound, "(x)"),
+        (404, "Not Found", "", ModelNotFound, "ends in /v1"),
+        (400, "no such model", "model_not_found", ModelNotFound, "(x)"),
+        (429, "You exceeded your current quota", "insufficient_quota", QuotaExhausted, "credit"),
+        (402, "Insufficient credits", "", QuotaExhausted, "credit"),
+        (429, "Rate limit reached", "rate_limit_exceeded", ProviderBusy, "Rate limit reached"),
+        (503, "Loading model", "", ProviderBusy, "Loading model"),
+        (503, "maximum context length service", "", ProviderBusy, "busy"),
+        (400, "This model's maximum context length is 8192 tokens, however", "", TextTooLong, "8192"),
+        (400, "Requested 400000 tokens, max 300000 tokens per request", "", TextTooLong, "300000"),
+        (413, "`inputs` must have less than 512 tokens. Given: 600", "", TextTooLong, "512"),
+        (413, "", "", TextTooLong, "413"),
+        (500, "input is too large to process. increase the physical batch size", "", TextTooLong, "too large"),
+        (400, "'$.input' is invalid.", "invalid_request_error", TextRefused, "input"),
+        (422, "", "", TextRefused, "422"),
+        (424, "backend failed", "", ProviderUnavailable, "backend failed"),
+        (409, "", "", ProviderUnavailable, "409"),
+        (500, "", "", ProviderUnavailable, "500"),
+        (502, "unexpected EOF, input is too long", "", ProviderUnavailable, "502"),
+        (301, "", "", SetupFault, "sends elsewhere"),
+        (405, "", "", SetupFault, "405"),
+    ],
+)
+def test_openai_refusals(status: int, words: str, codes: str, error: type[WinnowError], says: str) -> None:
+    refused = openai.translate_refusal(status, words, codes=codes, shown="http://gpu/v1", model="x", retry_after=None)
+    assert type(refused) is error
+    assert says in str(refused)
+
+
+@given(st.integers(300, 599), st.text(max_size=60))
+def test_every_refusal_has_a_meaning(status: int, words: str) -> None:
+    ollama.translate_refusal(status, words, shown="s", model="m")
+    openai.translate_refusal(status, words, codes="", shown="s", model="m", retry_after=1)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"error": {"message": "bad  news\n"}}, "bad news"),
+        ({"message": "bad news", "type": "x"}, "bad news"),
+        ({"error": "bad news"}, "bad news"),
+        ("bad news", "bad news"),
+        ({"detail": "bad news"}, "bad news"),
+        ({"detail": [{"msg": "x", "input": "private text"}]}, ""),
+        ({"input": "private text"}, ""),
+        (None, ""),
+        (["private text"], ""),
+        ("the key sk-secret is wrong", "the key *** is wrong"),
+        ("x" * 300, "x" * 199 + "…"),
+    ],
+)
+def test_the_servers_own_words(body: object, words: str) -> None:
+    assert server_words(body, secrets=["sk-secret", ""]) == words
+
+
+@pytest.mark.parametrize(
+    ("words", "sent", "cap"),
+    [
+        ("batch size 100 > maximum allowed batch size 32", 100, 32),
+        ("batch size is invalid, it should not be larger than 10.: input.contents", 25, 10),
+        ("at most 100 requests can be in one batch", 200, 100),
+        ("batch size too large", 100, 50),
+        ("too many inputs", 3, 1),
+        ("batch size 100 > maximum allowed batch size 32", 1, None),
+        ("`inputs` must have less than 512 tokens", 100, None),
+        ("'$.input' is invalid.", 100, None),
+        ("", 100, None),
+    ],
+)
+def test_the_batch_cap_is_learned_from_the_refusal(words: str, sent: int, cap: int) -> None:
+    assert batch_cap(words, sent=sent) == cap
+
+
+@given(st.text(max_size=80), st.integers(1, 3000))
+def test_a_cap_is_always_smaller_than_what_was_sent(words: str, sent: int) -> None:
+    cap = batch_cap("batch size " + words, sent=sent)
+    assert cap is None if sent == 1 else cap is not None and 1 <= cap < sent
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7),
+        ({"retry-after": "7", "retry-after-ms": "1500"}, 1.5),
+        ({"retry-after": "Sat, 31 Jan 2026 12:00:30 GMT"}, 30),
+        ({"retry-after": "Sat, 31 Jan 2026 11:00:00 GMT"}, 0),
+        ({"retry-after": "Sat, 31 Jan 2026 12:00:30"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"}, 360),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "120ms"}, 0.12),
+        ({"x-ratelimit-remaining-tokens": "5", "x-ratelimit-reset-tokens": "120ms"}, None),
+    ],
+)
+def test_when_the_server_wants_to_be_asked_again(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after_seconds(headers, now=NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("1h2m3.5s", 3723.5), ("250ms", 0.25), ("", None), ("5", None), ("m", None)]
+)
+def test_durations(value: str, seconds: float | None) -> None:
+    assert duration_seconds(value) == seconds
+
+
+def test_ordinary_words_are_not_about_length() -> None:
+    assert not says_too_long("'$.input' is invalid. Please check the API reference")

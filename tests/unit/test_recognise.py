@@ -1,0 +1,164 @@
+"""A file is opened by what it contains, and what cannot be opened is refused in one sentence that says why."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import errno
+import os
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from winnow.domain.messages import IncomingMessage
+from winnow.errors import InvalidInput
+from winnow.sources.recognise import open_source, recognise
+
+ROOT = Path(__file__).parents[2]
+LOGS = sorted([*(ROOT / "tests/fixtures/minutes").glob("*.log"), *(ROOT / "examples/json-ld-minutes").glob("*.log")])
+OBJECT = b'{"text": "hello", "sent_at": "2026-01-31T09:30:00Z", "author": "ada", "channel": "#ops"}\n'
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_real_log_is_recognised(path: Path) -> None:
+    reading = open_source(path)
+    assert reading.format_name == "irc"
+    reading.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (OBJECT, "jsonl"),
+        (b"\xef\xbb\xbf\r\n\r\n" + OBJECT, "jsonl"),
+        (b'{"text": "cut\n' + OBJECT, "jsonl"),
+        (b"\n" * 100 + OBJECT, "jsonl"),
+        (b'{"text": "' + b"x" * 100_000, "jsonl"),
+        (b"#ops\n\n[10:00] <ada> hi\n", "irc"),
+        (b"[10:00] <ada> na\xefve\n", "irc"),
+        (b"--- Log opened Mon Jul 04 09:58:01 2011\n09:58 -!- ada [a@b] has joined #ops\n", "irc"),
+        (b"=== ada [a@b]  has joined #ops\n=== lin [a@b]  has joined #ops\n", "irc"),
+        (b"2011-07-04 09:58:01\tada\thi\n", "irc"),
+        (b"<ada> hi\n<lin> hi too\n", "irc"),
+        (b"[10:00] <ada> look\n<p>one</p>\n[10:01] <ada> good\n", "irc"),
+        (b"<html>\n<body> <p>hi</p>\n</body>\n</html>\n", None),
+        (b"Dear all,\n\nthe meeting is at 10:30.\n", None),
+        (b"2011-07-04 09:58:01 ERROR: something broke\n", None),
+        (b"[10:00] ada: hi\n", "irc"),
+        (b"name,text\nada,hi\n", None),
+        (b'{"name": "chat", "messages": []}\n', None),
+        (b"\x00\x01\x02", None),
+        (b"", None),
+    ],
+)
+def test_the_format_is_seen_in_the_content(content: bytes, kind: str | None) -> None:
+    assert recognise(content[: 64 * 1024]) == kind
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty"),
+        (b"\n \r\n", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        (b"\n" * 70_000, "begins with blank lines only"),
+        (b"\x7fELF\x00\x00", "is not text; what is understood are IRC logs and JSON Lines"),
+        (b"\x1f\x8b\x08\x00", "is compressed; unpack it first"),
+        (b"PK\x03\x04", "is an archive; unpack it first"),
+        ("[10:00] <ada> hi".encode("utf-16"), "is text in UTF-16; save it as UTF-8"),
+        (b"Dear all,\n", "is of no kind that is understood; these are IRC logs and JSON Lines"),
+        (b'{\n  "messages": [\n', "is JSON, but none of its first lines"),
+        (b"[10:00] <ada> hi\n", "give it with --date"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_with_a_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(InvalidInput) as caught:
+        open_source(path)
+    assert str(caught.value).startswith(f"{path} ")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_a_missing_file_and_a_pipe_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for path, sentence in [
+        (tmp_path, "is a folder"),
+        (tmp_path / "none.log", "does not exist"),
+        (tmp_path / "pipe", "is not a regular file"),
+        (tmp_path / "loop", "cannot be read"),
+        (tmp_path / "a\x00b", "cannot be read|does not exist"),
+        (tmp_path / ("n" * 300), "cannot be read"),
+    ]:
+        with pytest.raises(InvalidInput, match=sentence):
+            open_source(path)
+
+
+def test_a_file_one_may_not_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "secret.log"
+    path.write_bytes(OBJECT)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # root, as in a container, may read everything
+    with pytest.raises(InvalidInput, match="Permission denied"):
+        open_source(path)
+
+
+def test_a_file_that_vanishes_while_it_waits_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "2011-07-04.log"
+    path.write_bytes(b"[10:00] <ada> hi\n")
+    reading = open_source(path)
+    path.unlink()
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        next(reading)
+
+
+def test_what_the_caller_knows_reaches_the_source(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"[10:00] <ada> hi\n")
+    zone = dt.timezone(dt.timedelta(hours=2))
+    (message,) = open_source(path, channel="#ops", timezone=zone, date=dt.date(2011, 7, 4))
+    assert isinstance(message, IncomingMessage)
+    assert (message.channel, message.sent_at.isoformat()) == ("#ops", "2011-07-04T10:00:00+02:00")
+    path.write_bytes(b'{"text": "hi", "sent_at": 1}')
+    (message,) = open_source(path, channel="#ops")
+    assert isinstance(message, IncomingMessage)
+    assert message.channel == "#ops"
+
+
+def test_a_large_file_is_streamed(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    with path.open("wb") as file:
+        for number in range(20_000):
+            file.write(b'{"id": %d, "text": "%b", "sent_at": 1, "channel": "c"}\n' % (number, b"x" * 300))
+    tracemalloc.start()
+    assert sum(1 for _ in open_source(path)) == 20_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000 < path.stat().st_size / 5
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.lists(st.sampled_from([OBJECT, b"[10:00] <ada> hi\n", b"\xff\n", b"\n", b"{"])).map(b"".join),
+    )
+)
+@example(b"[10:00] <ada> hi\n" + b"\x00\n")
+@example(b"[1999-12-31 23:59] <ada> hi\n[00:00] <ada> hi")
+def test_anything_is_read_whole_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "anything"
+    path.write_bytes(content)
+    with contextlib.suppress(InvalidInput):
+        reading = open_source(path)
+        items = list(reading)
+        lines = content.count(b"\n") + (not content.endswith(b"\n"))
+        assert len(items) + reading.tally.continued == reading.tally.lines == lines
