@@ -5,7 +5,8 @@
 People wrote `RESOLVED: …` and `ACTION: …` into the chats. Those lines are the gold labels: they are taken out of the
 input, the extractor sees only the rest, and must find the decision or action in what was said around. A found atom is
 right when it and a gold label of its type share words (Dice's coefficient of the content words at least 0.5) and stand
-within `--within` messages of each other; each label counts once.
+within `--within` messages of each other; each label counts once. "noticed" asks less: some atom of the type within 10
+messages of the label, whatever its words (people paraphrase when they write the label).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _SAME = 0.5
+_NEARBY_MESSAGES = 10
 _LABEL = re.compile(
     r"^[\s.\u2026]{0,8}(?:[\w`-]{1,30}:\s+)?(RESOLVED|RESOLUTION|ACTION)\s*:\s*(.+)", re.IGNORECASE | re.DOTALL
 )
@@ -55,6 +57,7 @@ class Tally:
     gold: Counter[str] = field(default_factory=Counter)
     found: Counter[str] = field(default_factory=Counter)
     right: Counter[str] = field(default_factory=Counter)
+    noticed: Counter[str] = field(default_factory=Counter)
     messages: int = 0
     seconds: float = 0.0
 
@@ -70,6 +73,7 @@ class Tally:
             "precision": round(precision, 3),
             "recall": round(recall, 3),
             "f1": round(f1, 3),
+            "noticed": round(self.noticed[kind] / max(1, gold), 3),
         }
 
 
@@ -114,6 +118,7 @@ def measure(paths: Iterable[Path], *, proposals: bool, size: int, context: int, 
         tally.gold.update(label.type for label in gold)
         tally.found.update(atom.type for atom in atoms)
         tally.right.update(_matched(atoms, gold, within))
+        tally.noticed.update(label.type for label in gold if _is_noticed(label, atoms))
     return tally
 
 
@@ -134,6 +139,15 @@ def _matched(atoms: Sequence[ExtractedAtom], gold: Sequence[Gold], within: int) 
             used_atoms.add(number)
             used_labels.add(place)
     return [gold[place].type for place in used_labels]
+
+
+def _is_noticed(label: Gold, atoms: Sequence[ExtractedAtom]) -> bool:
+    """Whether any atom of the label's type was found close by, whatever its words."""
+    return any(
+        atom.type is label.type and abs(evidence.message_id - label.position) <= _NEARBY_MESSAGES
+        for atom in atoms
+        for evidence in atom.evidence
+    )
 
 
 def chats(folder: Path, split: str) -> list[Path]:
@@ -164,12 +178,12 @@ def _print(result: dict[str, object]) -> None:
     assert isinstance(conditions, dict)
     for name, figures in conditions.items():
         print(f"\n{name}: {figures['messages']} messages, {figures['messages_per_second']:,} a second")
-        print(f"  {'':10}{'gold':>6}{'found':>7}{'right':>7}{'P':>8}{'R':>8}{'F1':>8}")
+        print(f"  {'':10}{'gold':>6}{'found':>7}{'right':>7}{'P':>8}{'R':>8}{'F1':>8}{'noticed':>9}")
         for kind in ("decision", "action"):
             row = figures[kind]
             print(
                 f"  {kind:10}{row['gold']:>6}{row['found']:>7}{row['right']:>7}"
-                f"{row['precision']:>8.3f}{row['recall']:>8.3f}{row['f1']:>8.3f}"
+                f"{row['precision']:>8.3f}{row['recall']:>8.3f}{row['f1']:>8.3f}{row['noticed']:>9.3f}"
             )
         print("  atoms: " + ", ".join(f"{kind} {count}" for kind, count in figures["atoms_by_type"].items()))
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
     from winnow.settings import Settings
 
+# Without the local variables: they hold people's messages.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+_CHATTY = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "nats", "taskiq", "alembic", "uvicorn", "asyncio")
+
 
 def configure_logging(settings: Settings) -> None:
     """Sends structlog's and the standard library's records through one renderer to stderr."""
@@ -25,9 +29,9 @@ def configure_logging(settings: Settings) -> None:
     ]
     as_console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     render: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if as_console
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [_TRACEBACKS, structlog.processors.JSONRenderer()]
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render]
@@ -37,7 +41,7 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("httpx", "httpcore", "nats", "taskiq", "alembic", "uvicorn.access"):
+    for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
     structlog.configure(
         processors=[

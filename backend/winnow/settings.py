@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -63,8 +64,13 @@ class Settings(BaseSettings):
     )
     openai_api_key: SecretStr | None = Field(
         None,
-        validation_alias=AliasChoices("openai_api_key", "WINNOW_OPENAI_API_KEY", "OPENAI_API_KEY"),
-        description="Its key; read only when the embedder is `openai:…`.",
+        validation_alias=AliasChoices("openai_api_key", "WINNOW_OPENAI_API_KEY"),
+        description="Its key; for api.openai.com `OPENAI_API_KEY` serves as well. Read only for `openai:…`.",
+    )
+    ambient_openai_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("ambient_openai_key", "OPENAI_API_KEY"),
+        description="OpenAI's own variable; never sent to another server than api.openai.com.",
     )
     document_prefix: str | None = Field(None, description="Put before each embedded text; unset: the model's own.")
     query_prefix: str | None = Field(None, description="Put before each search query; unset: the model's own.")
@@ -81,7 +87,7 @@ class Settings(BaseSettings):
     # extraction
     extraction_threshold: int = Field(10, ge=1, description="Unclaimed messages in a channel that start an extraction.")
     extraction_quiet_seconds: Seconds = Field(180, description="A channel this long quiet is extracted below it, too.")
-    window_messages: int = Field(25, ge=1, le=200, description="Messages in one extraction window.")
+    window_messages: int = Field(60, ge=1, le=200, description="Messages in one extraction window.")
     window_context: int = Field(8, ge=0, le=50, description="Earlier messages shown to the extractor beside them.")
 
     # search
@@ -96,9 +102,7 @@ class Settings(BaseSettings):
 
     # output
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
-    log_format: Literal["auto", "console", "json"] = Field(
-        "auto", description="auto: console on terminals, else JSON."
-    )
+    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on terminals, else JSON.")
 
     @field_validator("data_dir")
     @classmethod
@@ -112,6 +116,12 @@ class Settings(BaseSettings):
         if not names or set(names) - {"live", "bulk"}:
             raise ValueError("choose from live and bulk, for example live,bulk")
         return ",".join(dict.fromkeys(names))
+
+    @property
+    def key_for_openai(self) -> SecretStr | None:
+        """The key to send to `openai_url`; one that merely lies in the environment goes to OpenAI alone."""
+        at_openai = urlsplit(self.openai_url).hostname == "api.openai.com"
+        return self.openai_api_key or (self.ambient_openai_key if at_openai else None)
 
     @property
     def lane_names(self) -> tuple[str, ...]:

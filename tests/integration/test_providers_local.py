@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -97,8 +98,8 @@ def test_prose_has_the_same_vector_in_pieces_as_whole(model: TokenVectors) -> No
 
 
 def test_marks_that_people_write_are_text_not_control(model: TokenVectors) -> None:
-    alone, marked = model.unit_means(["the old plan", "<s>the old plan</s>"])
-    assert alone @ marked > 0.5
+    start_mark = model._table[1] / np.linalg.norm(model._table[1])
+    assert model.unit_means(["<s>"])[0] @ start_mark < 0.9
 
 
 @pytest.mark.parametrize(
@@ -142,15 +143,17 @@ async def test_missing_files_are_a_fault_of_the_set_up(
         await embedder.embed(["x"], input_type="document")
 
 
-def test_neither_the_package_runs_nor_a_fork_warns() -> None:
+def test_the_package_does_not_run_no_threads_stay_and_a_fork_does_not_warn() -> None:
     code = """
-import asyncio, logging, os, sys
+import asyncio, logging, os, psutil, sys
 from winnow.providers.local import LocalEmbedder
 async def main() -> None:
     embedder = LocalEmbedder()
     await embedder.embed(["one text", "another one"] * 200, input_type="document")
     await embedder.close()
+threads = psutil.Process().num_threads()
 asyncio.run(main())
+assert psutil.Process().num_threads() == threads
 assert "wordllama" not in sys.modules and not logging.getLogger().handlers
 child = os.fork()
 if not child:
@@ -158,5 +161,8 @@ if not child:
     os._exit(0)
 sys.exit(os.waitpid(child, 0)[1])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    env = {name: value for name, value in os.environ.items() if name != "TOKENIZERS_PARALLELISM"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")

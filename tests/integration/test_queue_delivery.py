@@ -6,10 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from plugins.jetstream import eventually, working
 from taskiq import Context, TaskiqDepends, TaskiqMiddleware
 from taskiq.exceptions import TaskRejectedError
+from typing_extensions import override
 
+from plugins.jetstream import eventually, working
 from winnow.errors import QueueUnavailable, Transient
 from winnow.queue.delivery import current_delivery
 from winnow.queue.lanes import BULK, LIVE, Depth, dead_letters, lane_depth
@@ -18,8 +19,8 @@ from winnow.queue.workers import list_workers
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
-    from plugins.jetstream import MakeBroker
 
+    from plugins.jetstream import MakeBroker
     from winnow.queue.broker import JetStreamBroker
 
 EMPTY = Depth(pending=0, in_hand=0)
@@ -100,7 +101,9 @@ async def test_a_rejected_task_is_buried_at_once(make_broker: MakeBroker) -> Non
     async with working(broker):
         await rejecting.kiq()
         await eventually(lambda: drained(broker))
-        assert (await dead_letter(broker)).headers["Reason"].startswith("TaskRejectedError")
+        letter = await dead_letter(broker)
+    assert letter.headers is not None
+    assert letter.headers["Reason"].startswith("TaskRejectedError")
     assert runs == [1]
 
 
@@ -172,7 +175,7 @@ async def test_a_requeued_task_runs_again_and_keeps_its_labels(make_broker: Make
     broker, seen = make_broker(), []
 
     @broker.task("again")
-    async def again(context: Context = TaskiqDepends()) -> None:  # noqa: B008 - taskiq's way to inject
+    async def again(context: Context = TaskiqDepends()) -> None:
         seen.append(dict(context.message.labels))
         if len(seen) < 3:
             await context.requeue()
@@ -210,6 +213,7 @@ async def test_a_worker_takes_no_more_tasks_than_it_has_slots(make_broker: MakeB
 
 async def test_what_crashes_around_a_task_never_ends_the_listener(make_broker: MakeBroker) -> None:
     class Crashing(TaskiqMiddleware):
+        @override
         def pre_execute(self, message: Any) -> Any:
             if message.task_name == "unlucky":
                 raise RuntimeError("in a middleware")

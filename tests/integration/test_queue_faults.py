@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -13,8 +15,9 @@ import pytest
 import structlog
 from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
 from nats.js.errors import NotFoundError
-from plugins.jetstream import eventually, working
 
+from plugins.jetstream import eventually, working
+from winnow.embedded.nats import find_binary
 from winnow.errors import Permanent, QueueUnavailable, SetupFault
 from winnow.queue.broker import JetStreamBroker
 from winnow.queue.lanes import LIVE, Depth, lane_depth
@@ -115,7 +118,7 @@ async def test_a_worker_outlives_its_deleted_consumer(make_broker: MakeBroker) -
 
 async def test_a_task_in_hand_while_its_consumer_is_deleted_runs_once(make_broker: MakeBroker) -> None:
     broker = make_broker()
-    runs = counting(broker, seconds=2.5)
+    runs = counting(broker, seconds=2)
     async with working(broker):
         await send(broker, 1)
         await eventually(lambda: runs[1])
@@ -279,3 +282,20 @@ async def test_changed_settings_of_the_consumer_are_applied_and_said(make_broker
     assert (await broker.js.consumer_info("TASKS", "live")).config.ack_wait == 2
     said = next(line for line in lines if line["event"] == "queue.consumer_changed")
     assert said["ack_wait"] == "30.0 -> 2"
+
+
+async def test_a_nats_without_jetstream_is_named(tmp_path: Path) -> None:
+    server = subprocess.Popen(  # noqa: ASYNC220 - a fork takes a millisecond
+        [find_binary(), "--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir", tmp_path],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        ports = tmp_path / f"nats-server_{server.pid}.ports"
+        await eventually(lambda: ports.exists() and ports.read_text().endswith("}"))
+        broker = JetStreamBroker(json.loads(ports.read_text())["nats"], LIVE, connect_timeout_seconds=0.5)
+        with pytest.raises(QueueUnavailable, match="its JetStream does not"):
+            await broker.startup()
+    finally:
+        server.terminate()
+        server.wait(10)

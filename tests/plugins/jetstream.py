@@ -30,7 +30,11 @@ async def make_broker(nats_server: NatsServer) -> AsyncIterator[MakeBroker]:
     brokers: list[JetStreamBroker] = []
 
     def make(lane: Lane = LIVE, **options: Any) -> JetStreamBroker:
-        settings: dict[str, Any] = {"ack_wait_seconds": 1, "backoff_seconds": (0.1, 0.1)} | options
+        settings: dict[str, Any] = {
+            "ack_wait_seconds": 1,
+            "backoff_seconds": (0.1, 0.1),
+            "fetch_seconds": 0.3,
+        } | options
         brokers.append(JetStreamBroker(nats_server.url, lane, **settings))
         return brokers[-1]
 

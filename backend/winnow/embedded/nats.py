@@ -15,7 +15,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil  # type: ignore[import-untyped]  # has no stubs of its own
+import psutil
 import structlog
 
 from winnow.errors import EmbeddedServerFailed

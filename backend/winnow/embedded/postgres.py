@@ -265,4 +265,3 @@ async def _quietly(*command: Path | str) -> int:
 def _environment() -> dict[str, str]:
     """Nothing of the user's PG… variables reaches our server's programs."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
-

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from winnow.domain.spaces import EmbedderIdentity as EmbedderIdentity  # noqa: PLC0414
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from winnow.domain.spaces import EmbedderIdentity
 
 InputType = Literal["document", "query"]
 

@@ -67,7 +67,7 @@ def _ollama(settings: Settings, model: str) -> Embedder:
 
 def _openai(settings: Settings, model: str) -> Embedder:
     address = parse_address(settings.openai_url, setting="WINNOW_OPENAI_URL")
-    key = settings.openai_api_key
+    key = settings.key_for_openai
     if address.is_openai and not (key and key.get_secret_value()):
         raise InvalidSettings("WINNOW_OPENAI_API_KEY is not set, and OpenAI's own service wants a key")
     from winnow.providers.openai import OpenAIEmbedder  # noqa: PLC0415 - 0.5 s

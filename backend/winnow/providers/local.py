@@ -19,8 +19,9 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 from typing_extensions import override
 
+from winnow.domain.spaces import EmbedderIdentity
 from winnow.errors import ModelNotFound, TextRefused
-from winnow.providers.base import Embedder, EmbedderIdentity, EmbeddingResult, InputType
+from winnow.providers.base import Embedder, EmbeddingResult, InputType
 from winnow.providers.checking import utf8_sizes
 from winnow.providers.models import with_prefix
 
@@ -52,9 +53,9 @@ class LocalEmbedder(Embedder):
         self._identity = EmbedderIdentity(
             provider="local", model=MODEL, document_prefix=document_prefix, query_prefix=query_prefix
         )
-        # One thread for all callers: the model never takes more than one core from the database beside it. For the
-        # same reason, and because a thread pool in Rust does not survive a fork (it warns of that on stderr), the
-        # tokenizer is told to stay on that thread, unless the user has said otherwise. It reads this on every call.
+        # One thread for all callers: the model never takes more than one core from the database beside it. So the
+        # tokenizer is told, unless the user has said otherwise, to start no threads of its own, one for each core;
+        # older versions of it also warn on stderr when a process with such threads forks. It reads this on each call.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="winnow-embedder")
         self._model: TokenVectors | None = None
@@ -105,7 +106,7 @@ class TokenVectors:
         tokenizer = Tokenizer.from_file(str(tokenizer_file))
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        # People write <s> (in HTML, struck out); as the model's start mark it would outweigh the rest of the message.
+        # People write <s> (in HTML, struck out) and mean these letters, not the model's start mark.
         tokenizer.encode_special_tokens = True
         return cls(tokenizer, load_file(weights)["embedding.weight"].astype(np.float32))
 

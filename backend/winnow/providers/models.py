@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from winnow.providers.base import EmbedderIdentity, InputType
+    from winnow.domain.spaces import EmbedderIdentity
+    from winnow.providers.base import InputType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import openai
 import orjson
 from typing_extensions import override
 
+from winnow.domain.spaces import EmbedderIdentity
 from winnow.errors import (
     AnswerInvalid,
     KeyRefused,
@@ -23,7 +24,7 @@ from winnow.errors import (
     SetupFault,
     WinnowError,
 )
-from winnow.providers.base import Embedder, EmbedderIdentity, EmbeddingResult, InputType
+from winnow.providers.base import Embedder, EmbeddingResult, InputType
 from winnow.providers.checking import checked_vectors
 from winnow.providers.models import with_prefix
 from winnow.providers.patience import Patience

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_FETCH_SECONDS: Final = 1.0  # without a bound, a fetch that was open when the server died waits for ever
 _PUBLISH_TRY_SECONDS: Final = 2.0
 _WITHDRAW_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.2
@@ -57,6 +56,7 @@ class JetStreamBroker(PullBasedJetStreamBroker):
         max_ack_pending: int = 1_000,
         send_timeout_seconds: float = 5,
         connect_timeout_seconds: float = 5,
+        fetch_seconds: float = 1,
         tasks: StreamConfig | None = None,
         dead: StreamConfig | None = None,
         **connection: Any,
@@ -71,6 +71,8 @@ class JetStreamBroker(PullBasedJetStreamBroker):
             max_ack_pending: tasks of the lane in hand or waiting for their next try, over all workers.
             send_timeout_seconds: the longest `kick`.
             connect_timeout_seconds: the longest wait for NATS in `startup`.
+            fetch_seconds: one request for a task. It must end: one that was open when the server died never would, and
+                a process on plain asyncio notices a signal only when something wakes it.
             tasks: the stream of all lanes, instead of `tasks_stream()`.
             dead: the stream of dead letters, instead of `dead_stream()`.
             connection: further arguments of `nats.connect`.
@@ -102,7 +104,7 @@ class JetStreamBroker(PullBasedJetStreamBroker):
             durable=lane.durable,
             stream_config=tasks or tasks_stream(),
             consumer_config=self._wanted_consumer,
-            pull_consume_timeout=_FETCH_SECONDS,
+            pull_consume_timeout=fetch_seconds,
             **self._connection_arguments(connection),
         )
         self.decorator_class = JetStreamTask
@@ -159,15 +161,28 @@ class JetStreamBroker(PullBasedJetStreamBroker):
         await self.store(self.lane.subject, message.message, {Header.MSG_ID: self._message_id(message)})
 
     async def store(self, subject: str, payload: bytes, headers: dict[str, str]) -> None:
-        """Publishes to a stream and waits until it is stored; raises as `kick` does."""
+        """Publishes to a stream until it is stored, again after each failure; raises as `kick` does.
+
+        The headers must hold a message id, which makes a repeat harmless.
+        """
         require_connection(self.client)
-        try:
-            async with asyncio.timeout(self._send_timeout_seconds):
-                await self._publish_until_stored(subject, payload, headers)
-        except TimeoutError as error:
-            raise QueueUnavailable(
-                f"NATS did not confirm the task within {self._send_timeout_seconds:g} s; it may be stored or not."
-            ) from error
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._send_timeout_seconds
+        reason = "no answer"
+        while (left := deadline - clock()) > 0:
+            try:
+                async with asyncio.timeout(left):
+                    return await self._publish(subject, payload, headers)
+            except MaxPayloadError as error:
+                raise Permanent(
+                    f"A task of {len(payload)} bytes is more than NATS takes ({self.client.max_payload}); send ids."
+                ) from error
+            except (NatsError, QueueUnavailable, SetupFault, TimeoutError) as error:
+                reason = str(error) or reason
+            await asyncio.sleep(min(_PAUSE_SECONDS / 2, left))
+        raise QueueUnavailable(
+            f"NATS did not confirm the task within {self._send_timeout_seconds:g} s ({reason}); it may be stored or not."
+        )
 
     @override
     async def listen(self) -> AsyncGenerator[JetStreamMessage, None]:
@@ -217,8 +232,9 @@ class JetStreamBroker(PullBasedJetStreamBroker):
     async def _revive(self) -> None:
         while not self.client.is_connected:
             await asyncio.sleep(_PAUSE_SECONDS)
-            with contextlib.suppress(QueueUnavailable, SetupFault):
-                await self._connect()
+            with contextlib.suppress(NatsError, OSError):
+                await self.client.connect(self.servers, **self.connection_kwargs)  # tries for ever by itself
+        self.js = self.client.jetstream()
         await self._events.on_reconnected()
 
     # -- streams
@@ -255,25 +271,14 @@ class JetStreamBroker(PullBasedJetStreamBroker):
         who = labels.get("dedup") or message.task_id
         return f"{self.lane.name}:{who}:{labels.get('_retries', 0)}:{labels.get('X-Taskiq-requeue', 0)}"
 
-    async def _publish_until_stored(self, subject: str, payload: bytes, headers: dict[str, str]) -> None:
-        """Publishes, again after each failure: the message id makes a repeat harmless."""
-        while True:
-            # Not into the client's buffer: the same bytes once for each try would all leave on reconnection.
-            if self.client.is_connected:
-                try:
-                    await self.js.publish(subject, payload, timeout=_PUBLISH_TRY_SECONDS, headers=dict(headers))
-                except MaxPayloadError as error:
-                    raise Permanent(
-                        f"A task of {len(payload)} bytes is more than NATS takes ({self.client.max_payload}); send ids."
-                    ) from error
-                except NoStreamResponseError:
-                    with contextlib.suppress(NatsError, SetupFault):
-                        await self._declare_streams()
-                except (NatsError, TimeoutError) as error:
-                    log.debug("queue.publish_again", queue=self.lane.name, error=str(error))
-                else:
-                    return
-            await asyncio.sleep(_PAUSE_SECONDS / 2)
+    async def _publish(self, subject: str, payload: bytes, headers: dict[str, str]) -> None:
+        # Never into the client's buffer: it would send the same bytes once for each try on reconnection.
+        require_connection(self.client)
+        try:
+            await self.js.publish(subject, payload, timeout=_PUBLISH_TRY_SECONDS, headers=dict(headers))
+        except NoStreamResponseError:
+            await self._declare_streams()
+            raise
 
     # -- listening
 
@@ -282,7 +287,7 @@ class JetStreamBroker(PullBasedJetStreamBroker):
         """Nothing: a consumer is created by `listen`, so a process that only sends never makes one."""
 
     async def _next(self) -> Msg | None:
-        """The next message, or None after a second without one or when JetStream is not there."""
+        """The next message, or None after a while without one or when JetStream is not there."""
         if not self.client.is_connected:
             # Each fetch would leave a pull request in the client's buffer, and each of those be answered with a task
             # on reconnection: more than this worker has room for.
@@ -302,7 +307,7 @@ class JetStreamBroker(PullBasedJetStreamBroker):
             return None
 
     async def _fetch(self, pull: JetStreamContext.PullSubscription) -> Msg:
-        fetching = asyncio.ensure_future(pull.fetch(1, timeout=_FETCH_SECONDS))
+        fetching = asyncio.ensure_future(pull.fetch(1, timeout=self.pull_consume_timeout))
         try:
             return (await asyncio.shield(fetching))[0]
         except asyncio.CancelledError:

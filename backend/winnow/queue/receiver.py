@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -37,8 +37,8 @@ TASK_ID_HEADER: Final = "Task-Id"
 DELIVERIES_HEADER: Final = "Deliveries"
 
 _TICK_SECONDS: Final = 0.5
-_ACK_TRY_SECONDS: Final = 2.0
-_ACK_TRIES_WITHOUT_CONSUMER: Final = 10
+_ACK_TRY_SECONDS: Final = 1.0
+_ACK_TRIES: Final = 3
 _CANCEL_SECONDS: Final = 5.0
 _FINISHED_REMEMBERED: Final = 1_000
 _REASON_CHARACTERS: Final = 500
@@ -135,10 +135,7 @@ class JetStreamReceiver(Receiver):
         try:
             async with self._heartbeat(raw):
                 delivery = Delivery(raw, lane=self.broker.lane.name, number=raw.metadata.num_delivered)
-                verdict = await self._run(delivery)
-                if verdict.action is Action.ACKNOWLEDGE:
-                    self._finished.append(key)
-                await self._settle(delivery, verdict)
+                await self._settle(delivery, await self._run(delivery), key)
         finally:
             self._in_hand.discard(key)
 
@@ -168,41 +165,51 @@ class JetStreamReceiver(Receiver):
             return f"unknown task {message.task_name}"
         return ""
 
-    async def _settle(self, delivery: Delivery, verdict: Verdict) -> None:
+    async def _settle(self, delivery: Delivery, verdict: Verdict, key: _Key) -> None:
+        """Carries the verdict out: first what must not get lost is stored, then the message leaves the lane."""
+        raw = delivery.raw
         match verdict.action:
-            case Action.ACKNOWLEDGE:
-                await self._acknowledge(delivery.raw)
             case Action.RETURN:
-                await delivery.raw.nak()
+                await raw.nak()
             case Action.RETRY:
-                await delivery.raw.nak(delay=verdict.delay_seconds)
-            case Action.RENEW:
-                await self._renew(delivery.raw)
+                await raw.nak(delay=verdict.delay_seconds)
             case Action.BURY:
                 await self._bury(delivery, verdict.reason)
+                self._finished.append(key)
+                await raw.term()
+            case Action.RENEW:
+                await self._renew(raw)
+                self._finished.append(key)
+                await self._acknowledge(raw)
+            case Action.ACKNOWLEDGE:
+                self._finished.append(key)
+                await self._acknowledge(raw)
 
     async def _acknowledge(self, raw: Msg) -> None:
-        """Acknowledges until JetStream confirms it, through an outage: else a finished task would run again."""
-        refused = 0
-        while refused < _ACK_TRIES_WITHOUT_CONSUMER and not raw.is_acked:
+        """Acknowledges, through an outage, until JetStream confirms it: else a finished task would run again.
+
+        A server that was killed has forgotten its last deliveries and never answers for them. It delivers those
+        messages a second time, and then they are acknowledged as finished (see `_work`).
+        """
+        tries = 0
+        while tries < _ACK_TRIES and not raw.is_acked:
             if not self.broker.client.is_connected:
                 await asyncio.sleep(_TICK_SECONDS)
                 continue
+            tries += 1
             try:
                 await raw.ack_sync(timeout=_ACK_TRY_SECONDS)
-            except NoRespondersError:  # JetStream is still starting, or somebody deleted the consumer
-                refused += 1
-                await asyncio.sleep(_TICK_SECONDS)
             except TimeoutError:
                 continue
+            except NoRespondersError:  # JetStream is still starting, or somebody deleted the consumer
+                await asyncio.sleep(_ACK_TRY_SECONDS)
 
     async def _renew(self, raw: Msg) -> None:
         """Puts a fresh copy at the end of the lane, so that weather never uses up a task's deliveries."""
         await self.broker.store(self.broker.lane.subject, raw.data, {Header.MSG_ID: f"renewed:{_identity(raw)}"})
-        await self._acknowledge(raw)
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
-        """Stores the task as a dead letter, and only then takes it off the lane."""
+        """Stores the task as a dead letter; when that fails, it comes again and is buried without running."""
         raw, broker = delivery.raw, self.broker
         name, task_id = self._name_and_id(raw)
         headers = {
@@ -217,7 +224,6 @@ class JetStreamReceiver(Receiver):
         except QueueUnavailable:
             await raw.nak(delay=broker.backoff_seconds[-1] if broker.backoff_seconds else broker.ack_wait_seconds)
             raise
-        await raw.term()
         log.error("task.dead", queue=delivery.lane, reason=reason, task_name=name, task_id=task_id)
 
     def _name_and_id(self, raw: Msg) -> tuple[str, str]:
@@ -243,7 +249,8 @@ class JetStreamReceiver(Receiver):
         while True:
             await asyncio.sleep(self.broker.ack_wait_seconds / 3)
             if self.broker.client.is_connected:
-                await raw.in_progress()
+                with suppress(NatsError):
+                    await raw.in_progress()
 
     async def _hand_back(self) -> None:
         """Cancels what still runs after the wait; each of these tasks returns itself to the lane."""

@@ -63,6 +63,21 @@ def masked(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
+def libpq_variables(url: str) -> dict[str, str]:
+    """The URL as psql's environment: a password on a command line could be read by every user of the machine."""
+    address = make_url(url)
+    query = {name: str(value) for name, value in address.query.items()}
+    given = {
+        "PGHOST": address.host or query.get("host"),
+        "PGPORT": str(address.port) if address.port else query.get("port"),
+        "PGUSER": address.username,
+        "PGPASSWORD": address.password,
+        "PGDATABASE": address.database,
+        "PGSSLMODE": query.get("sslmode"),
+    }
+    return {name: value for name, value in given.items() if value}
+
+
 class Database:
     """Transactions and autocommit connections over one pool."""
 

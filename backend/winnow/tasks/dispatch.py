@@ -19,18 +19,25 @@ if TYPE_CHECKING:
 
 TaskFunction = Callable[..., Coroutine[Any, Any, None]]
 
-EMBED_TASKS: dict[Kind, TaskFunction] = {
-    Kind.MESSAGES: embed_messages_batch_task,
-    Kind.ATOMS: embed_atoms_batch_task,
-    Kind.TOPICS: embed_topics_batch_task,
+EMBED_TASKS: dict[Kind, str] = {
+    Kind.MESSAGES: "embed_messages_batch_task",
+    Kind.ATOMS: "embed_atoms_batch_task",
+    Kind.TOPICS: "embed_topics_batch_task",
 }
-TASKS: tuple[TaskFunction, ...] = (*EMBED_TASKS.values(), score_message_task, extract_knowledge_from_messages_task)
+# By name once and for all: taskiq renames the functions it is given.
+TASKS: dict[str, TaskFunction] = {
+    "embed_messages_batch_task": embed_messages_batch_task,
+    "embed_atoms_batch_task": embed_atoms_batch_task,
+    "embed_topics_batch_task": embed_topics_batch_task,
+    "score_message_task": score_message_task,
+    "extract_knowledge_from_messages_task": extract_knowledge_from_messages_task,
+}
 
 
 def register_tasks(broker: AsyncBroker) -> None:
-    """Makes every task known to a broker, under its function's name."""
-    for task in TASKS:
-        broker.register_task(task, task_name=task.__name__)
+    """Makes every task known to a broker."""
+    for name, task in TASKS.items():
+        broker.register_task(task, task_name=name)
 
 
 class TaskDispatcher:
@@ -51,17 +58,18 @@ class TaskDispatcher:
                 raise outcome
 
     async def _send(self, job: Job, lane: Lane) -> None:
-        task = self._brokers[lane].find_task(_task_of(job).__name__)
+        name = _task_name(job)
+        task = self._brokers[lane].find_task(name)
         if task is None:
-            raise LookupError(f"the broker of lane {lane} does not know {_task_of(job).__name__}")
+            raise LookupError(f"the broker of lane {lane} does not know {name}")
         await task.kiq(list(job.ids))
 
 
-def _task_of(job: Job) -> TaskFunction:
+def _task_name(job: Job) -> str:
     match job:
         case EmbedJob(kind=kind):
             return EMBED_TASKS[kind]
         case ScoreJob():
-            return score_message_task
+            return "score_message_task"
         case ExtractJob():
-            return extract_knowledge_from_messages_task
+            return "extract_knowledge_from_messages_task"

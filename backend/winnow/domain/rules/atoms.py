@@ -139,7 +139,7 @@ def _read(lines: list[Line], line: Line, sentence: Span, names: list[str]) -> Fi
         return None
     asked = text.rstrip("\"')] ").endswith("?")
     cue = find_cue(text)
-    if cue is not None and line.vote is not None and cue.type in {AtomType.IDEA, AtomType.DECISION}:
+    if cue is not None and line.vote is not None:
         return None  # a remark on somebody else's proposal
     if cue is not None and (not asked or (cue.type in _ASKED_FOR and cue.confidence >= FAIR)):
         kind, confidence = cue.type, cue.confidence

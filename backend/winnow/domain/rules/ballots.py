@@ -10,7 +10,7 @@ from winnow.domain.rules.findings import Finding, statement
 from winnow.domain.rules.grades import EXPLICIT, FAIR
 from winnow.domain.rules.signs import Mark, agrees
 from winnow.domain.rules.titles import title_of
-from winnow.domain.rules.words import content_words, overlap
+from winnow.domain.rules.words import content_words, overlap, tokens
 
 if TYPE_CHECKING:
     from winnow.domain.rules.reader import Line, Span
@@ -84,7 +84,7 @@ def _resolved(lines: list[Line], line: Line, open_ballots: list[_Ballot]) -> lis
     """The decision a RESOLVED line states, with the proposal it accepts."""
     spans = statement(lines, line)
     words = frozenset(content_words(" ".join(span.text for span in spans)))
-    bare = len(words) < _MIN_WORDS
+    bare = len(words) < _MIN_WORDS and len(tokens(line.text)) <= _MIN_WORDS
     accepted = [b for b in open_ballots if overlap(b.words, words) >= _SAME_TEXT] or (open_ballots[-1:] if bare else [])
     if bare and not accepted:
         return []

@@ -21,6 +21,7 @@ TROUBLE_CUES: tuple[CueRow, ...] = (
             ),
         ),
         unless=(
+            r"\bwant to be block",
             r"\b(?:not|isn't|no longer|non-?) ?(?:a |really a )?block",
             r"un-?block",
             r"blocking (?:call|i/?o|code|io)",
@@ -60,6 +61,7 @@ TROUBLE_CUES: tuple[CueRow, ...] = (
             ),
         ),
         unless=(
+            r"\bstop(?:s|ped)? working (?:on|for|with|at)\b",
             r"\b(?:no|not a|isn't a|any) (?:\w{1,12} )?(?:bug|problem|issue)",
             r"n't (?:find|found|seen?|have|had) (?:\w{1,8} ){0,2}bug",
             r"\bif (?:it|that|this|you|the)\b.{0,60}(?:work|broken)",

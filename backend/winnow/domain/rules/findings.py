@@ -60,7 +60,7 @@ class FoundLink:
 
 
 def statement(lines: list[Line], line: Line, sentence: Span | None = None) -> list[Span]:
-    """The words that make a statement whole: its line (of a long one, the sentence) and the lines that go on with it."""
+    """The words that make a statement whole: its line (or sentence, of a long line) and lines that go on with it."""
     if sentence is not None and len(line.text) > _WHOLE_LINE:
         return [sentence]
     spans, size = [line.span], len(line.text)

@@ -22,7 +22,8 @@ _PROMISING_CLAUSE = re.compile(
     re.IGNORECASE,
 )
 _REQUEST = re.compile(
-    r"(?:can|could|would|will) you (?:please |maybe |also |then |kindly |possibly )?(?!mind)|please (?!do\b|don)", re.IGNORECASE
+    r"(?:can|could|would|will) you (?:please |maybe |also |then |kindly |possibly )?(?!mind)|please (?!do\b|don)",
+    re.IGNORECASE,
 )
 _SUGGESTION = re.compile(
     r"(?:how about|what if|maybe|perhaps|i (?:suggest|propose)(?: that)?|(?:my |the )?(?:proposal|"

@@ -1,0 +1,59 @@
+"""The backfill that somebody asked for over HTTP: one at a time, in the background of the API process."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from winnow.errors import WinnowError
+from winnow.pipeline.backfill import Plan, backfill
+
+if TYPE_CHECKING:
+    from winnow.bootstrap import Winnow
+    from winnow.domain.jobs import Kind
+    from winnow.pipeline.backfill import Progress
+
+log = structlog.get_logger(__name__)
+
+
+class Backfills:
+    """Starts a backfill and lets it run; interrupted with the process it loses nothing, for NULL is the queue."""
+
+    def __init__(self, winnow: Winnow) -> None:
+        self._winnow = winnow
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, kinds: tuple[Kind, ...], batch_size: int) -> None:
+        """Returns once it is on its way; while one runs, another one has nothing to add and is not started.
+
+        Raises:
+            SpaceMismatch: the stored vectors are another embedder's.
+        """
+        await self._winnow.spaces.check()
+        if self._task is None or self._task.done():
+            plan = Plan(kinds=kinds, batch_size=batch_size)
+            self._task = asyncio.create_task(self._run(plan), name="backfill")
+
+    async def stop(self) -> None:
+        """Ends a running one."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self, plan: Plan) -> None:
+        try:
+            done = await backfill(self._winnow.backfilling(), plan, report=_ignore, say=_say)
+        except WinnowError as error:
+            log.warning("backfill.stopped", reason=str(error))
+        else:
+            log.info("backfill.finished", success=done.success, failed=done.failed, skipped=done.skipped)
+
+
+def _ignore(_progress: Progress) -> None:
+    """The status shows it."""
+
+
+def _say(sentence: str) -> None:
+    log.warning("backfill.remark", remark=sentence)

@@ -1,0 +1,196 @@
+"""What the API takes and gives."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
+from uuid import uuid4
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from winnow.domain.jobs import Kind
+from winnow.domain.messages import MAX_NAME_CHARACTERS, IncomingMessage
+
+MOST_MESSAGES = 1000
+MOST_TEXT_CHARACTERS = 1_000_000
+MOST_IDS = 10_000
+
+Item = TypeVar("Item")
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+
+
+class MessageIn(BaseModel):
+    """A message to store; `external_id` names it, so that sending it again changes nothing."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "channel": "backend",
+                "external_id": "1712",
+                "author": "Ana",
+                "text": "Let's go with HNSW, the index fits in memory.",
+                "sent_at": "2026-01-31T09:30:00Z",
+            }
+        },
+    )
+
+    channel: Name
+    text: str = Field(max_length=MOST_TEXT_CHARACTERS)
+    author: str = Field("", max_length=MAX_NAME_CHARACTERS)
+    sent_at: AwareDatetime | None = Field(None, description="With a time zone; now, when not given.")
+    source: Name = "api"
+    external_id: Name | None = Field(None, description="Your own id of the message; made up when not given.")
+    reply_to: Name | None = None
+    thread: Name | None = None
+
+    def as_message(self) -> IncomingMessage:
+        """The message as the pipeline takes it. Raises InvalidInput."""
+        return IncomingMessage(
+            source=self.source,
+            channel=self.channel,
+            external_id=self.external_id or uuid4().hex,
+            author=self.author,
+            text=self.text,
+            sent_at=self.sent_at or datetime.now(UTC),
+            reply_to=self.reply_to,
+            thread=self.thread,
+        )
+
+
+class StoredOut(BaseModel):
+    """What became of the messages: ids of the new ones, and how many were known already."""
+
+    stored: int
+    known: int
+    ids: list[int]
+
+
+class ExtractIn(BaseModel):
+    """Which messages to extract from: these ids, or all unclaimed ones, of one channel or of all."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"channel": "backend"}})
+
+    message_ids: list[int] | None = Field(None, max_length=MOST_IDS)
+    channel: Name | None = None
+
+
+class AcceptedOut(BaseModel):
+    """Work that was sent to the workers: rows, in so many tasks."""
+
+    rows: int
+    tasks: int
+
+
+class BackfillIn(BaseModel):
+    """Which kinds to go over; `dry_run` only counts."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"kinds": ["atoms"], "dry_run": True}})
+
+    kinds: list[Kind] = Field(default_factory=lambda: list(Kind), min_length=1)
+    batch_size: int = Field(100, ge=1, le=2048)
+    dry_run: bool = False
+
+
+class BackfillOut(BaseModel):
+    """Rows without a vector, by kind; `started` says that a backfill is on its way (see `/api/v1/status`)."""
+
+    without_vector: dict[Kind, int]
+    started: bool
+
+
+class QuoteOut(BaseModel):
+    """Exact words: characters `start` to `end` of the message's text."""
+
+    message_id: int
+    start: int
+    end: int
+    quote: str
+    author: str
+    channel: str
+    sent_at: datetime
+
+
+class LinkOut(BaseModel):
+    """A link as seen from its atom: `this TYPE other` when outgoing, else `other TYPE this`."""
+
+    type: str
+    outgoing: bool
+    other_id: int
+    other_title: str
+    confidence: float
+
+
+class AtomOut(BaseModel):
+    """A piece of knowledge with the words it rests on."""
+
+    id: int
+    type: str
+    title: str
+    content: str
+    confidence: float
+    status: str
+    topic: str | None
+    created_at: datetime
+    evidence: list[QuoteOut]
+    links: list[LinkOut]
+
+
+class TopicOut(BaseModel):
+    """A topic and how many atoms it has."""
+
+    id: int
+    name: str
+    description: str
+    atoms: int
+
+
+class MessageOut(BaseModel):
+    """A message as it was said."""
+
+    id: int
+    channel: str
+    author: str
+    text: str
+    sent_at: datetime
+    topic: str | None
+
+
+class HitOut(BaseModel):
+    """One hit: exactly one of `atom`, `topic` and `message` is there. `score` compares within one answer only."""
+
+    kind: Kind
+    score: float
+    atom: AtomOut | None = None
+    topic: TopicOut | None = None
+    message: MessageOut | None = None
+
+
+class SearchOut(BaseModel):
+    """Best hits first. `degraded` says why vectors took no part, when they did not."""
+
+    query: str
+    hits: list[HitOut]
+    degraded: str | None
+
+
+class PageOut(BaseModel, Generic[Item]):
+    """Newest first; `next_before` asks for the page after."""
+
+    items: list[Item]
+    next_before: int | None
+
+
+class StatusOut(BaseModel):
+    """Where everything stands; for each kind the counts add up to `total`."""
+
+    idle: bool
+    embedder: str
+    space: str | None
+    dimensions: int | None
+    embeddings: dict[Kind, dict[str, int]]
+    knowledge: dict[str, Any]
+    queue: dict[str, Any] | None
+    queue_error: str | None
+    hook_failures: int
+    last_error: str | None

@@ -1,0 +1,27 @@
+"""The command line: `winnow …`."""
+
+from __future__ import annotations
+
+import typer
+
+from winnow.cli import serving, using
+
+app = typer.Typer(
+    name="winnow",
+    help="Turns team chat into knowledge that can be found again.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+serving.add_commands(app)
+using.add_commands(app)
+
+
+def main() -> None:
+    """The `winnow` program."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What people see: hits, counts, knowledge. JSON is made by the API's own shapes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from winnow.storage.messages import MessageRecord
+from winnow.storage.search import AtomRecord, TopicRecord
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from winnow.pipeline.overview import Overview
+    from winnow.pipeline.search import Hit, SearchAnswer
+    from winnow.storage.search import QuoteRecord
+
+QUOTE_CHARACTERS = 240
+
+
+def show_answer(console: Console, answer: SearchAnswer) -> None:
+    """A search's hits, best first."""
+    if answer.degraded:
+        console.print(f"[yellow]by words only:[/] {escape(answer.degraded)}")
+    if not answer.hits:
+        console.print("nothing found")
+    for hit in answer.hits:
+        show_hit(console, hit)
+
+
+def show_hit(console: Console, hit: Hit) -> None:
+    """One hit: what it is, what it says, who said so."""
+    match hit.record:
+        case AtomRecord():
+            show_atom(console, hit.record, hit.score)
+        case TopicRecord():
+            _headline(console, "topic", hit.record.name, hit.score, f"{hit.record.atoms} atoms")
+        case MessageRecord():
+            said = hit.record
+            _headline(console, "message", _shortened(said.text), hit.score, f"{said.author}, {_moment(said)}")
+
+
+def show_atom(console: Console, atom: AtomRecord, score: float | None = None) -> None:
+    """An atom with its words."""
+    _headline(console, atom.type, atom.title, score, f"topic: {atom.topic}" if atom.topic else "")
+    for quote in atom.evidence[:2]:
+        words = Text.assemble(("“", "dim"), _shortened(quote.quote), (f"” {quote.author}, {_moment(quote)}", "dim"))
+        console.print(Padding(words, (0, 0, 0, 4)))
+
+
+def _headline(console: Console, kind: str, title: str, score: float | None, remark: str) -> None:
+    shown = Text.assemble((f"{kind:<11}", "bold cyan"), (title, "bold"))
+    if remark:
+        shown.append(f"  {remark}", "dim")
+    if score is not None:
+        shown = Text.assemble((f"{score:5.2f} ", "dim"), shown)
+    console.print(Padding(shown, (0, 0, 0, 2)))
+
+
+def _moment(said: QuoteRecord | MessageRecord) -> str:
+    return f"{said.channel}, {said.sent_at:%Y-%m-%d %H:%M}"
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= QUOTE_CHARACTERS else f"{line[: QUOTE_CHARACTERS - 1]}…"
+
+
+def show_overview(console: Console, state: Overview) -> None:
+    """Where everything stands."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("", "total", "embedded", "pending", "in hand", "waiting", "failed", "skipped"):
+        table.add_column(name, justify="left" if not name else "right")
+    for kind, count in state.embeddings.items():
+        numbers = (
+            count.total, count.embedded, count.pending, count.in_hand, count.waiting, count.failed, count.skipped,
+        )  # fmt: skip
+        table.add_row(kind.value, *(f"{number:,}" for number in numbers))
+    console.print(table)
+    knowledge = state.knowledge
+    atoms = ", ".join(f"{number:,} {name}" for name, number in knowledge.atoms.items()) or "none yet"
+    runs = ", ".join(f"{number:,} {name}" for name, number in knowledge.runs.items()) or "none yet"
+    space = (
+        f"{state.space}, {state.dimensions} dimensions" if state.space else f"{state.embedder} (nothing embedded yet)"
+    )
+    rows = {
+        "atoms": atoms,
+        "extraction": f"runs: {runs}; messages waiting: {knowledge.messages_waiting:,}, in hand: "
+        f"{knowledge.messages_in_hand:,}",
+        "vectors": space,
+        "queue": _queue_line(state),
+        "workers": ", ".join(state.queue.workers) or "none" if state.queue else "unknown",
+    }
+    if state.hook_failures:
+        rows["hook"] = f"{state.hook_failures:,} commits could not send their tasks; the sweeper finds the rows"
+    if state.last_error:
+        rows["last error"] = state.last_error
+    for name, line in rows.items():
+        console.print(f"[dim]{name:<11}[/]{escape(line)}")
+
+
+def _queue_line(state: Overview) -> str:
+    if state.queue is None:
+        return state.queue_error or "NATS does not answer"
+    lanes = ", ".join(f"{number:,} {name}" for name, number in state.queue.lanes.items())
+    return f"on the way: {lanes}; sent so far: {state.queue.sent:,}; dead letters: {state.queue.dead_letters:,}"

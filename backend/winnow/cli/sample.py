@@ -1,0 +1,161 @@
+"""The sample of `make run`: real meeting chats in, knowledge out, shown while it happens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+import winnow as package
+from winnow.cli.importing import How, import_files
+from winnow.cli.render import show_answer, show_atom
+from winnow.cli.using import show_import
+from winnow.domain.jobs import ExtractJob, Lane, in_batches
+from winnow.errors import InvalidInput
+from winnow.pipeline.overview import overview
+from winnow.pipeline.search import search
+from winnow.pipeline.sweep import EXTRACTION_JOB_MESSAGES
+from winnow.storage.search import list_atoms
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from winnow.bootstrap import Winnow
+    from winnow.pipeline.overview import Overview
+
+FOLDER = Path(package.__file__).parents[2] / "examples" / "json-ld-minutes"
+SEARCHES = (
+    "are keywords case sensitive?",
+    "how should lists be converted from RDF",
+    "who will update the specification",
+)
+SHOWN_TYPES = ("decision", "action", "question", "problem", "answer", "idea")
+LOOK_SECONDS = 0.25
+PLAIN_LINE_SECONDS = 2.0
+STALL_SECONDS = 60.0
+EVERYTHING = 1_000_000
+
+
+async def run_sample(winnow: Winnow, console: Console, url: str) -> None:
+    """Imports the example chats (nothing twice), waits until they are extracted and embedded, and shows the result.
+
+    Raises:
+        InvalidInput: the examples are not beside the program.
+    """
+    paths = sorted(FOLDER.glob("*.log"))
+    if not paths:
+        raise InvalidInput(f"the example chats are not in {FOLDER}; run this from a checkout of the project")
+    before = await overview(winnow.overviewing())
+    started = time.monotonic()
+    console.print(f"\n[bold]Reading[/] {len(paths)} meeting chats of the JSON-LD group (examples/json-ld-minutes)")
+    report = await import_files(winnow.units, paths, How(timezone=UTC), tick=lambda _: None)
+    show_import(report)
+    await _extract_the_rest(winnow)
+    after = await _follow(winnow, console)
+    _show_summary(console, before, after, stored=report.stored, seconds=time.monotonic() - started)
+    await _show_atoms(winnow, console)
+    for query in SEARCHES:
+        console.print(f"\n[bold]search:[/] {query}")
+        show_answer(console, await search(winnow.searching(), query, limit=3))
+    _show_next(console, url)
+
+
+async def _extract_the_rest(winnow: Winnow) -> None:
+    """The sweeper takes channels from ten new messages on; for the sample nobody should wait for more."""
+    ids = await winnow.extractions.unclaimed_ids(channel=None, limit=EVERYTHING)
+    await winnow.dispatcher.dispatch(list(in_batches([ExtractJob(tuple(ids))], EXTRACTION_JOB_MESSAGES)), Lane.BULK)
+
+
+async def _follow(winnow: Winnow, console: Console) -> Overview:
+    """Shows extraction and embedding until nothing is on its way, or nothing has moved for a minute."""
+    bars = Progress(
+        TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
+        TimeElapsedColumn(), console=console, disable=not console.is_terminal,
+    )  # fmt: skip
+    with bars:
+        extracting = bars.add_task("extracting", unit="messages", total=None)
+        embedding = bars.add_task("embedding", unit="rows", total=None)
+        seen, moved_at, printed_at = None, time.monotonic(), 0.0
+        while True:
+            state = await overview(winnow.overviewing())
+            progress = _progress(state)
+            _show_progress(bars, (extracting, embedding), progress)
+            if not console.is_terminal and time.monotonic() - printed_at > PLAIN_LINE_SECONDS:
+                printed_at = time.monotonic()
+                console.print("extracted {} of {} messages, embedded {} of {} rows".format(*progress))
+            if state.idle and not state.knowledge.messages_waiting:
+                return state
+            if progress != seen:
+                seen, moved_at = progress, time.monotonic()
+            elif time.monotonic() - moved_at > STALL_SECONDS:
+                console.print("[yellow]nothing has moved for a minute; see the logs in the data folder[/]")
+                return state
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def _progress(state: Overview) -> tuple[int, int, int, int]:
+    """Messages extracted, of how many; rows embedded, of how many that can be."""
+    messages = next(iter(state.embeddings.values())).total
+    left = state.knowledge.messages_waiting + state.knowledge.messages_in_hand
+    embedded = sum(count.embedded for count in state.embeddings.values())
+    rows = sum(count.total - count.skipped - count.failed for count in state.embeddings.values())
+    return messages - left, messages, embedded, rows
+
+
+def _show_progress(bars: Progress, tasks: tuple[TaskID, TaskID], progress: tuple[int, int, int, int]) -> None:
+    extracted, messages, embedded, rows = progress
+    bars.update(tasks[0], completed=extracted, total=messages)
+    bars.update(tasks[1], completed=embedded, total=rows)
+
+
+def _show_summary(console: Console, before: Overview, after: Overview, *, stored: int, seconds: float) -> None:
+    atoms = ", ".join(
+        f"{number:,} {name}{'s' if number != 1 else ''}" for name, number in after.knowledge.atoms.items()
+    )
+    counts = {kind.value: count for kind, count in after.embeddings.items()}
+    vectors = ", ".join(f"{count.embedded:,} {kind}" for kind, count in counts.items())
+    skipped = sum(count.skipped for count in counts.values())
+    sent = after.queue.sent - before.queue.sent if after.queue and before.queue else 0
+    dead = after.queue.dead_letters if after.queue else 0
+    rows = {
+        "messages": f"{counts['messages'].total:,} ({stored:,} new)",
+        "knowledge": f"{sum(after.knowledge.atoms.values()):,} atoms: {atoms}",
+        "topics": f"{counts['topics'].total:,}",
+        "vectors": f"{vectors}; {after.dimensions} dimensions by {after.space}, HNSW index, in PostgreSQL"
+        + (f"; {skipped:,} blank texts skipped" if skipped else ""),
+        "over NATS": f"{sent:,} tasks sent and done, {dead:,} dead letters",
+        "time": f"{seconds:.1f} s, {stored / seconds:,.0f} messages/s" if stored else "nothing was new",
+    }
+    console.print("\n[bold]What came of it[/]")
+    for name, line in rows.items():
+        console.print(f"  [dim]{name:<10}[/] {line}")
+
+
+async def _show_atoms(winnow: Winnow, console: Console) -> None:
+    console.print("\n[bold]Some of the knowledge[/] (found by rules, without a language model)")
+    shown: Counter[str] = Counter()
+    for kind in SHOWN_TYPES:
+        atoms = await list_atoms(winnow.database, type_=kind, topic_id=None, before=2**62, limit=50)
+        for atom in sorted(atoms, key=lambda atom: (-atom.confidence, atom.id))[: 2 if kind == "decision" else 1]:
+            show_atom(console, atom)
+            shown[kind] += 1
+
+
+def _show_next(console: Console, url: str) -> None:
+    console.print(
+        f"\n[bold]Go on[/]\n"
+        f"  {url}                        the page: search in a browser\n"
+        f"  {url}/openapi.json           the API\n"
+        "  .venv/bin/winnow search what was decided about framing\n"
+        "  .venv/bin/winnow status\n"
+        "  .venv/bin/winnow import your-chat.log --channel team\n"
+        '  .venv/bin/winnow psql -c "SELECT type, title FROM atoms ORDER BY id DESC LIMIT 10"\n'
+        "  .venv/bin/python scripts/backfill_embeddings.py --dry-run",
+        markup=True,
+        soft_wrap=True,
+    )

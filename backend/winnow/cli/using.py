@@ -1,0 +1,327 @@
+"""Commands that do one thing and end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from winnow.api.app import search_hit_out, status_out
+from winnow.bootstrap import opened, servers_for
+from winnow.cli.importing import How, ImportReport, import_files
+from winnow.cli.options import AsJson, DataDir
+from winnow.cli.render import show_answer, show_overview
+from winnow.cli.running import console, errors, run, settings_for
+from winnow.domain.jobs import ExtractJob, Kind, Lane, in_batches
+from winnow.embedded.postgres import programs_folder
+from winnow.errors import InvalidInput
+from winnow.pipeline.backfill import Plan, backfill
+from winnow.pipeline.overview import overview
+from winnow.pipeline.search import search
+from winnow.pipeline.sweep import EXTRACTION_JOB_MESSAGES
+from winnow.storage.engine import libpq_variables, masked
+from winnow.storage.migrate import migrate, require_newest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from winnow.bootstrap import Servers, Winnow
+    from winnow.pipeline.backfill import Progress as BackfillProgress
+    from winnow.settings import Settings
+
+SOME_FAILED = 1
+MOST_EXTRACTED = 100_000
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Adds them to the program."""
+    app.command("import", rich_help_panel="Use")(import_command)
+    app.command("search", rich_help_panel="Use")(search_command)
+    app.command("status", rich_help_panel="Use")(status_command)
+    app.command("extract", rich_help_panel="Use")(extract_command)
+    app.command("backfill", rich_help_panel="Maintain")(backfill_command)
+    app.command("migrate", rich_help_panel="Maintain")(migrate_command)
+    app.command(
+        "psql", rich_help_panel="Maintain", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+    )(psql_command)
+
+
+@asynccontextmanager
+async def _using(settings: Settings, *, queue: bool = True) -> AsyncIterator[Winnow]:
+    """The running servers, or our own for as long as the command takes, with their tables in place."""
+    async with servers_for(settings) as servers:
+        await _prepare(servers)
+        async with opened(settings, servers, queue=queue) as winnow:
+            yield winnow
+
+
+async def _prepare(servers: Servers) -> None:
+    """An embedded database is ours to migrate; somebody's own server is not, unless they say so."""
+    if servers.instance and servers.instance.owned:
+        await migrate(servers.database_url)
+    else:
+        await require_newest(servers.database_url)
+
+
+def import_command(
+    files: Annotated[list[Path], typer.Argument(help="Chat logs: IRC in many forms, or JSON Lines (docs/formats.md).")],
+    channel: Annotated[str | None, typer.Option(help="Channel, where the file names none.")] = None,
+    timezone: Annotated[str, typer.Option(help="Zone of times without one, for example Europe/Berlin.")] = "UTC",
+    day: Annotated[
+        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Day, where the file names none.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read chat logs in. Importing a file again stores nothing twice; broken lines are named and the rest is read."""
+    settings = settings_for(data_dir=data_dir)
+
+    async def main() -> ImportReport:
+        how = How(channel=channel, timezone=_zone(timezone), day=day.date() if day else None)
+        async with _using(settings) as winnow:
+            with console.status("reading …") as line:
+
+                def tick(so_far: ImportReport) -> None:
+                    line.update(f"reading … {so_far.messages:,} messages")
+
+                return await import_files(winnow.units, files, how, tick=tick)
+
+    report = run(main)
+    if as_json:
+        console.print_json(json.dumps(_import_json(report)))
+    else:
+        show_import(report)
+    if report.broken:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise InvalidInput(f"there is no time zone {name!r}; write it like Europe/Berlin or UTC") from error
+
+
+def _import_json(report: ImportReport) -> dict[str, object]:
+    values = asdict(report)
+    values["first_broken"] = [
+        {"file": str(path), "line": item.line, "reason": item.reason} for path, item in report.first_broken
+    ]
+    return values
+
+
+def show_import(report: ImportReport) -> None:
+    """What was read, and what was not, with the lines to look at."""
+    for path, item in report.first_broken:
+        errors.print(f"{path}:{item.line}: {item.reason}: {item.excerpt}", markup=False, soft_wrap=True)
+    if report.broken > len(report.first_broken):
+        errors.print(f"… and {report.broken - len(report.first_broken):,} more lines that could not be read")
+    files = "1 file" if report.files == 1 else f"{report.files} files"
+    console.print(f"{files}: {report.stored:,} messages stored, {report.known:,} known already")
+    if report.not_messages:
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in report.not_messages.most_common())
+        console.print(f"not messages: {reasons}", markup=False)
+    if report.blank:
+        console.print(f"blank messages, stored and never embedded: {report.blank:,}")
+    if report.recoded:
+        console.print(f"lines that were not UTF-8, read as Windows-1252: {report.recoded:,}")
+    if report.broken:
+        console.print(f"[bold red]lines that could not be read: {report.broken:,}[/]")
+
+
+def search_command(
+    query: Annotated[list[str], typer.Argument(help="What to look for.")],
+    kind: Annotated[list[Kind] | None, typer.Option(help="Only these kinds; may be given several times.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Most hits.")] = 10,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find messages, knowledge and topics, by words and by meaning."""
+    settings = settings_for(data_dir=data_dir)
+
+    async def main() -> None:
+        async with _using(settings, queue=False) as winnow:
+            answer = await search(winnow.searching(), " ".join(query), kinds=kind or tuple(Kind), limit=limit)
+        if as_json:
+            hits = [search_hit_out(hit).model_dump(mode="json", exclude_none=True) for hit in answer.hits]
+            console.print_json(json.dumps({"query": answer.query, "hits": hits, "degraded": answer.degraded}))
+        else:
+            show_answer(console, answer)
+
+    run(main)
+
+
+def status_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Where everything stands: rows and vectors, knowledge, queue, workers."""
+    settings = settings_for(data_dir=data_dir)
+
+    async def main() -> None:
+        async with _using(settings) as winnow:
+            state = await overview(winnow.overviewing())
+        if as_json:
+            console.print_json(status_out(state).model_dump_json())
+        else:
+            show_overview(console, state)
+
+    run(main)
+
+
+def extract_command(
+    channel: Annotated[str | None, typer.Option(help="Only this channel.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Extract knowledge now from all messages that no run has read yet, instead of waiting for more of them."""
+    settings = settings_for(data_dir=data_dir)
+
+    async def main() -> None:
+        async with _using(settings) as winnow:
+            ids = await winnow.extractions.unclaimed_ids(channel=channel, limit=MOST_EXTRACTED)
+            jobs = list(in_batches([ExtractJob(tuple(ids))], EXTRACTION_JOB_MESSAGES))
+            await winnow.dispatcher.dispatch(jobs, Lane.LIVE)
+            workers = (await overview(winnow.overviewing())).queue
+        if as_json:
+            console.print_json(json.dumps({"messages": len(ids), "tasks": len(jobs)}))
+            return
+        console.print(f"{len(ids):,} messages in {len(jobs):,} tasks sent to the workers")
+        if ids and not (workers and workers.workers):
+            console.print("no worker is running; they wait for the next `winnow up` or `winnow worker`")
+
+    run(main)
+
+
+def backfill_command(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what has no vector; change nothing.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, max=2048, help="Rows in one task.")] = 100,
+    kinds: Annotated[str, typer.Option(help="Which kinds, separated by commas.")] = ",".join(Kind),
+    limit: Annotated[int | None, typer.Option(min=1, help="Most rows.")] = None,
+    inline: Annotated[bool, typer.Option("--inline", help="Embed in this process, without workers.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Embed every row whose vector is NULL. Interrupt it when you like: it goes on where it stopped."""
+    settings = settings_for(data_dir=data_dir)
+
+    async def main() -> int:
+        chosen = _kinds(kinds)
+        async with servers_for(settings) as servers:
+            if dry_run:
+                return await _dry_run(settings, servers, chosen, as_json=as_json)
+            await _prepare(servers)
+            async with opened(settings, servers) as winnow:
+                plan = Plan(kinds=chosen, batch_size=batch_size, limit=limit, inline=inline)
+                return await _backfill(winnow, plan, as_json=as_json)
+
+    code = run(main)
+    if code:
+        raise typer.Exit(code)
+
+
+def _kinds(names: str) -> tuple[Kind, ...]:
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in set(Kind)]
+    if unknown or not wanted:
+        raise InvalidInput(f"--kinds {names!r}: choose from {', '.join(Kind)}, separated by commas")
+    return tuple(dict.fromkeys(Kind(name) for name in wanted))
+
+
+async def _dry_run(settings: Settings, servers: Servers, kinds: tuple[Kind, ...], *, as_json: bool) -> int:
+    await require_newest(servers.database_url)
+    async with opened(settings, servers, queue=False) as winnow:
+        counts = await winnow.embeddings.counts()
+    without = {kind.value: counts[kind].without_vector for kind in kinds}
+    if as_json:
+        shown = {"database": masked(servers.database_url), "without_vector": without, "total": sum(without.values())}
+        console.print_json(json.dumps(shown))
+        return 0
+    console.print(f"database  {masked(servers.database_url)}", markup=False, soft_wrap=True)
+    for kind in kinds:
+        skipped = f"  ({counts[kind].skipped:,} of them skipped for good)" if counts[kind].skipped else ""
+        console.print(f"{kind.value:<10}{without[kind.value]:>10,} of {counts[kind].total:,} without a vector{skipped}")
+    console.print(f"{'total':<10}{sum(without.values()):>10,}")
+    console.print("dry run: nothing was changed")
+    return 0
+
+
+async def _backfill(winnow: Winnow, plan: Plan, *, as_json: bool) -> int:
+    bar = Progress(
+        TextColumn("embedding"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} rows/s"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=errors,
+        disable=as_json,
+    )
+    with bar:
+        task = bar.add_task("embedding", total=None, rate="–")
+
+        def report(now: BackfillProgress) -> None:
+            rate = f"{now.done / now.seconds:,.0f}" if now.seconds else "–"
+            bar.update(task, total=now.total, completed=now.done, rate=rate)
+
+        done = await backfill(winnow.backfilling(), plan, report=report, say=bar.console.print)
+    counts = await winnow.embeddings.counts()
+    skipped = sum(counts[kind].skipped for kind in plan.kinds)
+    if as_json:
+        console.print_json(json.dumps({**asdict(done), "skipped_in_all": skipped}))
+    else:
+        _show_backfill(done, skipped)
+    return SOME_FAILED if done.failed or done.waiting else 0
+
+
+def _show_backfill(done: BackfillProgress, skipped: int) -> None:
+    rate = f", {done.done / done.seconds:,.0f} rows/s" if done.seconds and done.done else ""
+    where = " in this process" if done.inline else " by the workers"
+    console.print(f"success {done.success:,}  failed {done.failed:,}  skipped {done.skipped:,}{where}{rate}")
+    if skipped:
+        console.print(f"{skipped:,} rows in all are skipped for good, for example because their text is blank")
+    if done.waiting:
+        console.print(f"[yellow]{done.waiting:,} rows wait for the model server; `winnow status` shows why[/]")
+    if done.failed:
+        console.print(
+            "[red]`winnow status` shows the last error; run the backfill again to try these rows once more[/]"
+        )
+
+
+def migrate_command(
+    revision: Annotated[str, typer.Argument(help="Where to go: head, a revision, or base (which drops all).")] = "head",
+    data_dir: DataDir = None,
+) -> None:
+    """Bring the database's tables to this program's revision."""
+    settings = settings_for(data_dir=data_dir)
+
+    async def main() -> str:
+        async with servers_for(settings) as servers:
+            return await migrate(servers.database_url, revision=revision)
+
+    console.print(f"the database is at revision {run(main)}")
+
+
+def psql_command(context: typer.Context, data_dir: DataDir = None) -> None:
+    """Open psql on the database; what follows goes to psql, for example: winnow psql -c 'SELECT count(*) FROM atoms'."""
+    settings = settings_for(data_dir=data_dir)
+
+    async def main() -> int:
+        async with servers_for(settings) as servers:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is psql's own
+            process = await asyncio.create_subprocess_exec(
+                programs_folder() / "psql", *context.args, env={**os.environ, **libpq_variables(servers.database_url)}
+            )
+            return await process.wait()
+
+    code = run(main)
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,11 @@
+#!/usr/bin/env python3
+"""Embed every row whose vector is NULL: `winnow backfill` as a script, for `docker compose exec worker python …`."""
+
+from __future__ import annotations
+
+import sys
+
+from winnow.cli.main import app
+
+if __name__ == "__main__":
+    app(["backfill", *sys.argv[1:]], prog_name="backfill_embeddings.py")
