@@ -18,12 +18,13 @@ run: $(VENV)/.runtime ## start everything, import the sample, search it; Ctrl-C 
 test: $(VENV)/.dev ## every test, on real servers started for the occasion
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.dev ## linters, types, import rules
+check: $(VENV)/.dev ## linters, types, import rules, licences
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests scripts bench
 	$(BIN)/lint-imports
+	@$(BIN)/pip-licenses --partial-match --fail-on=GPL >/dev/null && echo "licences: no GPL among the dependencies"
 
 bench: $(VENV)/.dev ## measure; see bench/README.md
 	$(BIN)/python -m bench $(ARGS)

@@ -43,6 +43,7 @@ def configure_logging(settings: Settings) -> None:
     root.setLevel(level)
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+    logging.getLogger("taskiq.receiver").setLevel(logging.CRITICAL)  # `task.failed` has the same traceback
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -3,7 +3,7 @@
 For those who know TaskIQ, the same by its own command line (one process a lane):
 
     taskiq worker winnow.worker:broker_live --receiver winnow.queue.receiver:JetStreamReceiver \
-        --workers 1 --max-async-tasks 8 --max-prefetch 0 --shutdown-timeout 25 --wait-tasks-timeout 25
+        --workers 1 --max-async-tasks 8 --max-prefetch 0 --wait-tasks-timeout 25 --no-configure-logging
 """
 
 from __future__ import annotations

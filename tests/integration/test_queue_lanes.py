@@ -12,6 +12,7 @@ import pytest
 
 from plugins.jetstream import eventually, working
 from winnow.errors import QueueUnavailable
+from winnow.queue.delivery import current_delivery
 from winnow.queue.lanes import BULK, LIVE, Depth, dead_letters, lane_depth
 from winnow.queue.workers import Worker, list_workers
 
@@ -45,6 +46,23 @@ async def test_depth_counts_what_waits_and_what_is_in_hand(make_broker: MakeBrok
 
 async def _is(broker: JetStreamBroker, wanted: Depth) -> bool:
     return await lane_depth(broker.client, LIVE) == wanted
+
+
+async def test_a_function_registered_on_both_brokers_runs_on_both_lanes(make_broker: MakeBroker) -> None:
+    live, bulk = make_broker(LIVE), make_broker(BULK)
+    lanes = []
+
+    async def both() -> None:
+        delivery = current_delivery()
+        assert delivery is not None
+        lanes.append(delivery.lane)
+
+    tasks = [broker.register_task(both, task_name="both") for broker in (live, bulk)]
+    async with working(live), working(bulk):
+        for task in tasks:
+            await task.kiq()
+        await eventually(lambda: len(lanes) == 2)
+    assert sorted(lanes) == ["bulk", "live"]
 
 
 async def test_a_process_is_one_worker_with_all_its_lanes_while_it_listens(make_broker: MakeBroker) -> None:

@@ -29,7 +29,7 @@ BACKOFF = (2.0, 10.0)
         (QueueUnavailable(), 2, False, Action.RETRY),
         (QueueUnavailable(), 3, False, Action.RENEW),
         (asyncio.CancelledError(), 1, True, Action.RETURN),
-        (asyncio.CancelledError(), 3, True, Action.RETURN),
+        (asyncio.CancelledError(), 3, True, Action.RENEW),
         (asyncio.CancelledError(), 1, False, Action.RETRY),
     ],
 )

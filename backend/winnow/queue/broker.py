@@ -180,9 +180,8 @@ class JetStreamBroker(PullBasedJetStreamBroker):
             except (NatsError, QueueUnavailable, SetupFault, TimeoutError) as error:
                 reason = str(error) or reason
             await asyncio.sleep(min(_PAUSE_SECONDS / 2, left))
-        raise QueueUnavailable(
-            f"NATS did not confirm the task within {self._send_timeout_seconds:g} s ({reason}); it may be stored or not."
-        )
+        seconds = f"{self._send_timeout_seconds:g}"
+        raise QueueUnavailable(f"NATS did not confirm the task within {seconds} s ({reason}); it may be stored or not.")
 
     @override
     async def listen(self) -> AsyncGenerator[JetStreamMessage, None]:
@@ -329,6 +328,7 @@ class JetStreamBroker(PullBasedJetStreamBroker):
         await declare_consumer(self.js, self._wanted_consumer)
         pull = await self.js.pull_subscribe_bind(durable=self.lane.durable, stream=STREAM)
         self._service = await announce(self.client, self.lane)
+        self._events.connected()  # from here on, the same error is news again
         log.info("queue.listening", queue=self.lane.name)
         return pull
 

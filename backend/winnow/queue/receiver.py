@@ -96,7 +96,7 @@ class JetStreamReceiver(Receiver):
             running.add_done_callback(self._callbacks.discard)
         try:
             await self._work(message.raw)
-        except (NatsError, QueueUnavailable, TimeoutError) as error:
+        except (NatsError, TimeoutError) as error:
             log.warning("task.unsettled", queue=self.broker.lane.name, error=describe(error))
         except Exception:
             log.exception("task.unsettled", queue=self.broker.lane.name)
@@ -206,11 +206,10 @@ class JetStreamReceiver(Receiver):
 
     async def _renew(self, raw: Msg) -> None:
         """Puts a fresh copy at the end of the lane, so that weather never uses up a task's deliveries."""
-        await self.broker.store(self.broker.lane.subject, raw.data, {Header.MSG_ID: f"renewed:{_identity(raw)}"})
+        await self._store(self.broker.lane.subject, raw.data, {Header.MSG_ID: f"renewed:{_identity(raw)}"})
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
-        """Stores the task as a dead letter; when that fails, it comes again and is buried without running."""
-        raw, broker = delivery.raw, self.broker
+        raw = delivery.raw
         name, task_id = self._name_and_id(raw)
         headers = {
             Header.MSG_ID: f"buried:{_identity(raw)}",
@@ -219,12 +218,17 @@ class JetStreamReceiver(Receiver):
             TASK_ID_HEADER: _header_text(task_id),
             DELIVERIES_HEADER: str(delivery.number),
         }
-        try:
-            await broker.store(broker.lane.dead_subject, raw.data, headers)
-        except QueueUnavailable:
-            await raw.nak(delay=broker.backoff_seconds[-1] if broker.backoff_seconds else broker.ack_wait_seconds)
-            raise
+        await self._store(self.broker.lane.dead_subject, raw.data, headers)
         log.error("task.dead", queue=delivery.lane, reason=reason, task_name=name, task_id=task_id)
+
+    async def _store(self, subject: str, payload: bytes, headers: dict[str, str]) -> None:
+        """Stores a message however long it takes: given up, it would come once too often, and be buried for that."""
+        while True:
+            try:
+                return await self.broker.store(subject, payload, headers)
+            except QueueUnavailable as error:
+                log.debug("task.stored_later", queue=self.broker.lane.name, error=str(error))
+            await asyncio.sleep(_TICK_SECONDS)
 
     def _name_and_id(self, raw: Msg) -> tuple[str, str]:
         try:

@@ -49,17 +49,18 @@ def judge(
     """Decides on the `delivery`-th delivery of a task (from 1) that ended with `error`, None for success.
 
     A task is tried once more than `backoff_seconds` has steps. `chance` in [0, 1) is the jitter: a delay is between
-    half and the whole of its step. Weather (`Transient`) is no fault of the task: it outlives any number of tries,
-    and the other side's own wish (`retry_after_seconds`) is kept.
+    half and the whole of its step. Weather (`Transient`) and a worker that stops are no fault of the task: it outlives
+    any number of them. The other side's own wish (`retry_after_seconds`) is kept.
     """
     if error is None or isinstance(error, NoResultError):
         return Verdict(Action.ACKNOWLEDGE)
     reason = describe(error)
+    last = delivery > len(backoff_seconds)
     if stopping and isinstance(error, asyncio.CancelledError):
-        return Verdict(Action.RETURN, reason=reason)
+        return Verdict(Action.RENEW if last else Action.RETURN, reason=reason)
     if isinstance(error, TaskRejectedError):
         return Verdict(Action.BURY, reason=reason)
-    if delivery > len(backoff_seconds):
+    if last:
         return Verdict(Action.RENEW if isinstance(error, Transient) else Action.BURY, reason=reason)
     wish = error.retry_after_seconds if isinstance(error, Transient) else None
     delay = backoff_seconds[delivery - 1] * (0.5 + chance / 2) if wish is None else max(wish, _LEAST_WISH_SECONDS)
