@@ -43,6 +43,10 @@ class DatabaseUnavailable(Transient):
     """The database does not answer; start it, or check DATABASE_URL."""
 
 
+class DatabaseBusy(Transient):
+    """Another transaction was in the way; the same call may succeed now."""
+
+
 class QueueUnavailable(Transient):
     """NATS does not answer; start it, or check NATS_URL."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,7 +28,7 @@ class Settings(BaseSettings):
     """All that can be chosen. The description of a field is what the README's table says of it."""
 
     model_config = SettingsConfigDict(
-        env_prefix="WINNOW_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="WINNOW_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
     )
 
     # where
@@ -109,6 +110,11 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
     @field_validator("lanes")
     @classmethod
     def _known_lanes(cls, value: str) -> str:
@@ -137,11 +143,19 @@ def load_settings(**overrides: object) -> Settings:
     """
     try:
         given = {name: value for name, value in overrides.items() if value is not None}
-        return Settings(**given)  # type: ignore[arg-type]
+        return Settings(_env_file=_env_file(), **given)  # type: ignore[arg-type]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{Path('.env').absolute()} cannot be read: {error}") from error
     except ValidationError as error:
         raise InvalidSettings(
             "; ".join(_sentence(detail["loc"], detail["msg"]) for detail in error.errors())
         ) from error
+
+
+def _env_file() -> Path | None:
+    with contextlib.suppress(OSError):  # a working folder that we may not enter has no .env for us
+        return Path(".env") if Path(".env").is_file() else None
+    return None
 
 
 def _sentence(location: tuple[int | str, ...], message: str) -> str:

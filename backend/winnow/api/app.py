@@ -11,25 +11,27 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from winnow.api import schemas
+from winnow.api.answers import atom_out, search_hit_out, status_out
 from winnow.api.backfills import Backfills
-from winnow.api.problems import add_error_handlers, problem
+from winnow.api.problems import PROBLEM_RESPONSE, add_error_handlers, problem
 from winnow.api.requests import RequestLog
 from winnow.domain.jobs import ExtractJob, Kind, Lane, in_batches
 from winnow.domain.knowledge import AtomType
+from winnow.domain.messages import storable
 from winnow.errors import WinnowError
 from winnow.pipeline.ingest import ingest
 from winnow.pipeline.overview import overview
 from winnow.pipeline.search import search
 from winnow.pipeline.sweep import EXTRACTION_JOB_MESSAGES
-from winnow.storage.messages import MessageRecord, list_messages
-from winnow.storage.search import AtomRecord, TopicRecord, list_atoms, list_topics
+from winnow.storage.messages import list_messages
+from winnow.storage.search import list_atoms, list_topics
 
 if TYPE_CHECKING:
     from winnow.bootstrap import Winnow
-    from winnow.pipeline.overview import Overview
-    from winnow.pipeline.search import Hit
+    from winnow.storage.messages import MessageRecord
+    from winnow.storage.search import AtomRecord, TopicRecord
 
-LAST = 2**63 - 1
+LAST = schemas.LAST_ID
 Limit = Annotated[int, Query(ge=1, le=100)]
 Before = Annotated[int, Query(ge=1, le=LAST, description="Only ids below this one: the page's `next_before`.")]
 
@@ -42,6 +44,7 @@ def create_app(winnow: Winnow) -> FastAPI:
         description="Team chat as knowledge that can be found again.",
         docs_url=None,  # its pages would load scripts from elsewhere; /openapi.json is all there is to know
         redoc_url=None,
+        responses={"4XX": PROBLEM_RESPONSE},
     )
     app.state.winnow = winnow
     app.state.backfills = Backfills(winnow)
@@ -65,17 +68,19 @@ def _add_knowledge_routes(app: FastAPI, winnow: Winnow) -> None:
         limit: Limit = 10,
     ) -> schemas.SearchOut:
         answer = await search(winnow.searching(), q, kinds=kind or tuple(Kind), limit=limit)
-        return schemas.SearchOut(query=answer.query, hits=[_hit(hit) for hit in answer.hits], degraded=answer.degraded)
+        return schemas.SearchOut(
+            query=answer.query, hits=[search_hit_out(hit) for hit in answer.hits], degraded=answer.degraded
+        )
 
     @app.get("/api/v1/atoms", summary="Atoms, newest first")
     async def atoms(
         type: AtomType | None = None,  # noqa: A002 - the field's name in the answers
-        topic_id: int | None = None,
+        topic_id: Annotated[int | None, Query(ge=1, le=LAST)] = None,
         before: Before = LAST,
         limit: Limit = 20,
     ) -> schemas.PageOut[schemas.AtomOut]:
         found = await list_atoms(winnow.database, type_=type, topic_id=topic_id, before=before, limit=limit)
-        return schemas.PageOut(items=[_atom(item) for item in found], next_before=_next(found, limit))
+        return schemas.PageOut(items=[atom_out(item) for item in found], next_before=_next(found, limit))
 
     @app.get("/api/v1/topics", summary="Topics, newest first")
     async def topics(before: Before = LAST, limit: Limit = 20) -> schemas.PageOut[schemas.TopicOut]:
@@ -87,17 +92,15 @@ def _add_knowledge_routes(app: FastAPI, winnow: Winnow) -> None:
     async def messages(
         channel: str | None = None, before: Before = LAST, limit: Limit = 20
     ) -> schemas.PageOut[schemas.MessageOut]:
-        found = await list_messages(winnow.database, channel=channel, before=before, limit=limit)
+        where = storable(channel) if channel is not None else None
+        found = await list_messages(winnow.database, channel=where, before=before, limit=limit)
         items = [schemas.MessageOut(**asdict(item)) for item in found]
         return schemas.PageOut(items=items, next_before=_next(found, limit))
 
 
 def _add_work_routes(app: FastAPI, winnow: Winnow) -> None:
     @app.post("/api/v1/messages", summary="Store one message or many", status_code=HTTPStatus.CREATED)
-    async def store(
-        body: schemas.MessageIn | Annotated[list[schemas.MessageIn], Query(max_length=schemas.MOST_MESSAGES)],
-        response: Response,
-    ) -> schemas.StoredOut:
+    async def store(body: schemas.MessagesIn, response: Response) -> schemas.StoredOut:
         given = body if isinstance(body, list) else [body]
         done = await ingest(winnow.units, [message.as_message() for message in given], lane=Lane.LIVE)
         if not done.ids:
@@ -141,42 +144,6 @@ def _add_health_routes(app: FastAPI, winnow: Winnow) -> None:
         except WinnowError as error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         return JSONResponse({"status": "ready"})
-
-
-def status_out(state: Overview) -> schemas.StatusOut:
-    """An overview as the API and `--json` show it."""
-    return schemas.StatusOut(
-        idle=state.idle,
-        embedder=state.embedder,
-        space=state.space,
-        dimensions=state.dimensions,
-        embeddings={kind: asdict(counts) for kind, counts in state.embeddings.items()},
-        knowledge=asdict(state.knowledge),
-        queue=asdict(state.queue) if state.queue else None,
-        queue_error=state.queue_error,
-        hook_failures=state.hook_failures,
-        last_error=state.last_error,
-    )
-
-
-def search_hit_out(hit: Hit) -> schemas.HitOut:
-    """A hit as the API and `--json` show it."""
-    return _hit(hit)
-
-
-def _hit(hit: Hit) -> schemas.HitOut:
-    record, score = hit.record, round(hit.score, 4)
-    match record:
-        case AtomRecord():
-            return schemas.HitOut(kind=hit.kind, score=score, atom=_atom(record))
-        case TopicRecord():
-            return schemas.HitOut(kind=hit.kind, score=score, topic=schemas.TopicOut(**asdict(record)))
-        case MessageRecord():
-            return schemas.HitOut(kind=hit.kind, score=score, message=schemas.MessageOut(**asdict(record)))
-
-
-def _atom(record: AtomRecord) -> schemas.AtomOut:
-    return schemas.AtomOut.model_validate(asdict(record))
 
 
 def _next(found: list[AtomRecord] | list[TopicRecord] | list[MessageRecord], limit: int) -> int | None:

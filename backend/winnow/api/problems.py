@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from winnow.api.schemas import MANY, ONE
 from winnow.errors import InvalidInput, SetupFault, Transient, WinnowError
 
 if TYPE_CHECKING:
@@ -18,6 +19,24 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 5
+PROBLEM_RESPONSE: dict[str, Any] = {
+    "description": "A mistake in the request; `detail` says which.",
+    "content": {
+        "application/problem+json": {
+            "schema": {
+                "type": "object",
+                "properties": {name: {"type": "string"} for name in ("type", "title", "detail")}
+                | {"status": {"type": "integer"}},
+            },
+            "example": {
+                "type": "about:blank",
+                "title": "Unprocessable Entity",
+                "status": 422,
+                "detail": "sent_at: Input should have timezone info",
+            },
+        }
+    },
+}
 
 
 def problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -27,11 +46,10 @@ def problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = No
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Turns every error into a problem."""
+    """Turns every expected error into a problem; `RequestLog` does so with bugs."""
     app.add_exception_handler(WinnowError, _winnow_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(Exception, _bug)
 
 
 async def _winnow_error(_request: Request, error: Exception) -> JSONResponse:
@@ -45,20 +63,27 @@ async def _winnow_error(_request: Request, error: Exception) -> JSONResponse:
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 
 
-async def _invalid_request(_request: Request, error: Exception) -> JSONResponse:
+async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
-    sentences = [
-        f"{'.'.join(str(part) for part in detail['loc'] if part != 'body') or 'body'}: {detail['msg']}"
-        for detail in error.errors()[:5]
-    ]
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(sentences))
+    details = error.errors()
+    if isinstance(error.body, bytes) and error.body:  # FastAPI reads JSON only when the request says that it is
+        given = request.headers.get("content-type", "none")
+        return problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send JSON, with Content-Type: application/json; this one is {given}"
+        )
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(_sentence(detail) for detail in details[:5]))
+
+
+def _sentence(detail: dict[str, Any]) -> str:
+    first, *rest = detail["loc"]
+    if detail["type"] == "json_invalid":
+        return f"the body is not JSON: {detail['ctx']['error']} at character {rest[0] + 1}"
+    # `message` and `messages` only say which of the two a body was taken for.
+    inside = rest[1:] if first == "body" and rest[:1] in ([ONE], [MANY]) else rest
+    where = ".".join(map(str, inside)) or first
+    return f"{where}: {detail['msg'].removeprefix('Value error, ')}"
 
 
 async def _http_exception(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
     return problem(HTTPStatus(error.status_code), str(error.detail), dict(error.headers or {}))
-
-
-async def _bug(request: Request, error: Exception) -> JSONResponse:
-    log.error("request.bug", path=request.url.path, exc_info=error)
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "something is broken here; the log has the details")

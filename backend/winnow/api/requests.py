@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
+
+from winnow.api.problems import problem
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -42,6 +45,12 @@ class RequestLog:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_id)
+            except Exception as error:
+                log.exception("request.bug", path=scope["path"], error=type(error).__name__)
+                if status:
+                    raise  # half an answer is out; the server closes the connection
+                sorry = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "something is broken here; the log has the details")
+                await sorry(scope, receive, send_with_id)
             finally:
                 level = log.debug if scope["path"].startswith("/health/") else log.info
                 seconds = round(time.perf_counter() - started, 4)

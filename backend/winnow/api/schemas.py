@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 from uuid import uuid4
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from winnow.domain.jobs import Kind
-from winnow.domain.messages import MAX_NAME_CHARACTERS, IncomingMessage
+from winnow.domain.messages import MAX_NAME_CHARACTERS, MAX_TEXT_CHARACTERS, IncomingMessage
 
 MOST_MESSAGES = 1000
-MOST_TEXT_CHARACTERS = 1_000_000
 MOST_IDS = 10_000
+LAST_ID = 2**63 - 1
 
 Item = TypeVar("Item")
+Id = Annotated[int, Field(ge=1, le=LAST_ID, strict=True)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 
 
@@ -36,7 +37,7 @@ class MessageIn(BaseModel):
     )
 
     channel: Name
-    text: str = Field(max_length=MOST_TEXT_CHARACTERS)
+    text: str = Field(max_length=MAX_TEXT_CHARACTERS)
     author: str = Field("", max_length=MAX_NAME_CHARACTERS)
     sent_at: AwareDatetime | None = Field(None, description="With a time zone; now, when not given.")
     source: Name = "api"
@@ -58,8 +59,18 @@ class MessageIn(BaseModel):
         )
 
 
+ONE, MANY = "message", "messages"
+# Told apart before they are read, so that a mistake in one is not also reported as "is no list".
+MessagesIn = Annotated[
+    Annotated[MessageIn, Tag(ONE)] | Annotated[list[MessageIn], Field(max_length=MOST_MESSAGES), Tag(MANY)],
+    Discriminator(lambda body: MANY if isinstance(body, list) else ONE),
+]
+
+
 class StoredOut(BaseModel):
     """What became of the messages: ids of the new ones, and how many were known already."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"stored": 2, "known": 1, "ids": [1712, 1713]}})
 
     stored: int
     known: int
@@ -71,12 +82,20 @@ class ExtractIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"channel": "backend"}})
 
-    message_ids: list[int] | None = Field(None, max_length=MOST_IDS)
+    message_ids: list[Id] | None = Field(None, max_length=MOST_IDS)
     channel: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Self:
+        if self.message_ids is not None and self.channel is not None:
+            raise ValueError("give message_ids or channel, not both")
+        return self
 
 
 class AcceptedOut(BaseModel):
     """Work that was sent to the workers: rows, in so many tasks."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"rows": 312, "tasks": 2}})
 
     rows: int
     tasks: int
@@ -94,6 +113,8 @@ class BackfillIn(BaseModel):
 
 class BackfillOut(BaseModel):
     """Rows without a vector, by kind; `started` says that a backfill is on its way (see `/api/v1/status`)."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"without_vector": {"atoms": 17}, "started": True}})
 
     without_vector: dict[Kind, int]
     started: bool

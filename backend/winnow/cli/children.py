@@ -38,11 +38,13 @@ class Child:
     process: asyncio.subprocess.Process
     started_at: float = field(default_factory=time.monotonic)
     falls: int = 0
+    log_start: int = 0
 
     def last_error(self) -> str:
-        """What it said last about why it ended."""
-        lines = self.log_file.read_text(errors="replace").splitlines()
-        told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        """What it said last, since its latest start, about why it ended."""
+        with self.log_file.open(errors="replace") as log_lines:
+            log_lines.seek(self.log_start)
+            told = [line.removeprefix("error: ").strip() for line in log_lines if line.startswith("error: ")]
         return told[-1] if told else f"see {self.log_file}"
 
 
@@ -60,8 +62,10 @@ class Children:
         """Starts `winnow NAME ARGUMENTS`."""
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         log_file = self._logs / f"{name}.log"
-        child = Child(name, arguments, log_file, await self._spawn(name, arguments, log_file))
-        self._children.append(child)
+        log_file.touch(mode=0o600)
+        log_start = log_file.stat().st_size
+        process = await self._spawn(name, arguments, log_file)
+        self._children.append(Child(name, arguments, log_file, process, log_start=log_start))
 
     async def _spawn(self, name: str, arguments: Sequence[str], log_file: Path) -> asyncio.subprocess.Process:
         with log_file.open("ab") as output:
@@ -101,11 +105,12 @@ class Children:
             pause = PAUSES_SECONDS[min(child.falls, len(PAUSES_SECONDS) - 1)]
             log.warning("child.fell", name=child.name, code=code, again_in_seconds=pause, reason=child.last_error())
             await asyncio.sleep(pause)
+            child.log_start = child.log_file.stat().st_size
             child.process = await self._spawn(child.name, child.arguments, child.log_file)
             child.started_at = time.monotonic()
 
     async def stop(self, grace_seconds: float) -> None:
-        """SIGTERM to all, time to finish what is in hand, SIGKILL to whoever overstays."""
+        """SIGTERM to all, time to finish what is in hand, SIGKILL to whoever overstays, or to all when cancelled."""
         self._stopping = True
         living = [child for child in self._children if child.process.returncode is None]
         for child in living:
@@ -114,10 +119,12 @@ class Children:
         waiting = [asyncio.create_task(child.process.wait(), name=f"end of {child.name}") for child in living]
         if not waiting:
             return
-        _, late = await asyncio.wait(waiting, timeout=grace_seconds + KILL_AFTER_SECONDS)
-        for child in living:
-            if child.process.returncode is None:
-                log.warning("child.killed", name=child.name, waited_seconds=grace_seconds + KILL_AFTER_SECONDS)
-                with contextlib.suppress(ProcessLookupError):
-                    child.process.kill()
-        await asyncio.gather(*late)
+        try:
+            await asyncio.wait(waiting, timeout=grace_seconds + KILL_AFTER_SECONDS)
+        finally:
+            for child in living:
+                if child.process.returncode is None:
+                    log.warning("child.killed", name=child.name)
+                    with contextlib.suppress(ProcessLookupError):
+                        child.process.kill()
+        await asyncio.gather(*waiting)

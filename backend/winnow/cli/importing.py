@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import date, tzinfo
     from pathlib import Path
 
-    from winnow.sources.base import Skipped
+    from winnow.sources.base import Reading, Skipped
     from winnow.storage.unit_of_work import UnitsOfWork
 
 CHUNK = 500
@@ -53,20 +53,20 @@ async def import_files(
     """Stores every message of the files, in chunks of one transaction each; what is known already changes nothing.
 
     Raises:
-        InvalidInput: a file cannot be read at all; those before it are stored.
+        InvalidInput: a file cannot be read at all, and nothing is stored; or one becomes unreadable on the way.
     """
     report = ImportReport()
-    for path in paths:
-        await _import_file(units, path, how, report, tick)
+    readings = [open_source(path, channel=how.channel, timezone=how.timezone, date=how.day) for path in paths]
+    for path, reading in zip(paths, readings, strict=True):
+        await _import_file(units, path, reading, report, tick)
         report.files += 1
         tick(report)
     return report
 
 
 async def _import_file(
-    units: UnitsOfWork, path: Path, how: How, report: ImportReport, tick: Callable[[ImportReport], None]
+    units: UnitsOfWork, path: Path, reading: Reading, report: ImportReport, tick: Callable[[ImportReport], None]
 ) -> None:
-    reading = open_source(path, channel=how.channel, timezone=how.timezone, date=how.day)
     chunk: list[IncomingMessage] = []
     for item in reading:
         if isinstance(item, IncomingMessage):

@@ -9,10 +9,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from winnow.domain.knowledge import AtomType
 from winnow.storage.messages import MessageRecord
 from winnow.storage.search import AtomRecord, TopicRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rich.console import Console
 
     from winnow.pipeline.overview import Overview
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from winnow.storage.search import QuoteRecord
 
 QUOTE_CHARACTERS = 240
+QUOTES_SHOWN = 2
+KIND_CHARACTERS = max(map(len, AtomType))
+LEAST_TEXT_CHARACTERS = 20
 
 
 def show_answer(console: Console, answer: SearchAnswer) -> None:
@@ -47,18 +53,40 @@ def show_hit(console: Console, hit: Hit) -> None:
 def show_atom(console: Console, atom: AtomRecord, score: float | None = None) -> None:
     """An atom with its words."""
     _headline(console, atom.type, atom.title, score, f"topic: {atom.topic}" if atom.topic else "")
-    for quote in atom.evidence[:2]:
+    said: dict[str, QuoteRecord] = {}
+    for quote in atom.evidence:
+        said.setdefault(_shortened(quote.quote), quote)  # what several people said in the same words is shown once
+    for quote in list(said.values())[:QUOTES_SHOWN]:
         words = Text.assemble(("“", "dim"), _shortened(quote.quote), (f"” {quote.author}, {_moment(quote)}", "dim"))
         console.print(Padding(words, (0, 0, 0, 4)))
 
 
 def _headline(console: Console, kind: str, title: str, score: float | None, remark: str) -> None:
-    shown = Text.assemble((f"{kind:<11}", "bold cyan"), (title, "bold"))
+    shown = Text(title, "bold")
     if remark:
-        shown.append(f"  {remark}", "dim")
-    if score is not None:
-        shown = Text.assemble((f"{score:5.2f} ", "dim"), shown)
-    console.print(Padding(shown, (0, 0, 0, 2)))
+        shown.append(f"  {remark}", "not bold dim")
+    before = [] if score is None else [Text(f"{score:5.2f}", "dim")]
+    _hanging(console, [*before, Text(f"{kind:<{KIND_CHARACTERS}}", "bold cyan")], shown, indent=2)
+
+
+def show_facts(console: Console, facts: Mapping[str, str], *, indent: int = 0) -> None:
+    """Names with what is to be said of them; `facts` holds no markup."""
+    longest = max(map(len, facts))
+    for name, said in facts.items():
+        _hanging(console, [Text(f"{name:<{longest}}", "dim")], Text(said), indent=indent)
+
+
+def _hanging(console: Console, before: Sequence[Text], text: Text, *, indent: int) -> None:
+    """Prints words of fixed width and a text that goes on below itself, not below them, where there is room for that."""
+    if console.width - indent - sum(len(part) + 1 for part in before) < LEAST_TEXT_CHARACTERS:
+        console.print(Padding(Text(" ").join([*before, text]), (0, 0, 0, indent)))
+        return
+    line = Table.grid(padding=(0, 1))
+    for part in before:
+        line.add_column(width=len(part))
+    line.add_column()
+    line.add_row(*before, text)
+    console.print(Padding(line, (0, 0, 0, indent)))
 
 
 def _moment(said: QuoteRecord | MessageRecord) -> str:
@@ -99,8 +127,7 @@ def show_overview(console: Console, state: Overview) -> None:
         rows["hook"] = f"{state.hook_failures:,} commits could not send their tasks; the sweeper finds the rows"
     if state.last_error:
         rows["last error"] = state.last_error
-    for name, line in rows.items():
-        console.print(f"[dim]{name:<11}[/]{escape(line)}")
+    show_facts(console, rows)
 
 
 def _queue_line(state: Overview) -> str:

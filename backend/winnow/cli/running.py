@@ -7,14 +7,18 @@ import contextlib
 import os
 import signal
 import sys
+from io import TextIOWrapper
+from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 import typer
 from rich.console import Console
+from typing_extensions import override
 
 from winnow.errors import WinnowError
 from winnow.logs import configure_logging
+from winnow.providers.factory import build_embedder
 from winnow.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -29,14 +33,33 @@ INTERRUPTED = 130
 SUPERVISOR_VARIABLE = "WINNOW_SUPERVISOR_PID"
 ORPHAN_CHECK_SECONDS = 1.0
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    @override
+    def on_broken_pipe(self) -> None:
+        """Whoever read our output has gone, for example `head`: nothing is wrong, and the work goes on unseen."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
+console = _Console(highlight=False)
+errors = _Console(stderr=True, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """The one thing on stdout of a command with `--json`."""
+    # Without colours, which FORCE_COLOR would bring into files.
+    console.print_json(data=value, ensure_ascii=console.encoding != "utf-8", highlight=False)
 
 
 def settings_for(*, talks: bool = True, **overrides: object) -> Settings:
     """Settings with the command line's on top, and logs set up. Commands that talk to a person log warnings only."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a letter that the terminal does not have ends no command
     with friendly():
         settings = load_settings(**overrides)
+        build_embedder(settings)  # opens nothing; what is wrong with it is told before any server is started
         quiet = talks and "log_level" not in settings.model_fields_set
         configure_logging(settings.model_copy(update={"log_level": "warning"}) if quiet else settings)
         return settings
@@ -45,7 +68,22 @@ def settings_for(*, talks: bool = True, **overrides: object) -> Settings:
 def run(main: Callable[[], Coroutine[None, None, Result]]) -> Result:
     """Runs a command's coroutine; every Winnow error becomes one sentence and an exit code."""
     with friendly():
-        return asyncio.run(main())
+        return asyncio.run(_ending_well(main()))
+
+
+async def _ending_well(work: Coroutine[None, None, Result]) -> Result:
+    """SIGTERM and the end of the terminal do as Ctrl-C does: servers that were started for the command are stopped."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - we run in it
+    for number in _ending_signals() - {signal.SIGINT}:  # that one is asyncio.run's own
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await work
+
+
+def _ending_signals() -> set[signal.Signals]:
+    """The signals that ask us to end, without those that nohup and its like turned off."""
+    all_of_them = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return {number for number in all_of_them if signal.getsignal(number) is not signal.SIG_IGN}
 
 
 class friendly:  # noqa: N801 - reads as a statement
@@ -62,10 +100,6 @@ class friendly:  # noqa: N801 - reads as a statement
             raise typer.Exit(error.exit_code) from None
         if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
             raise typer.Exit(INTERRUPTED) from None
-        if isinstance(error, BrokenPipeError):
-            # Whoever read our output has gone, for example `head`; nothing is wrong.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
 
 
 def _escape(text: str) -> str:
@@ -73,18 +107,26 @@ def _escape(text: str) -> str:
 
 
 async def until_stopped(serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Runs a server until SIGTERM, SIGINT, or the end of the supervisor; a second signal leaves at once."""
+    """Runs a server until a signal asks it to end, or until its supervisor has gone.
+
+    A second signal drops what is in hand and still stops the servers; a third leaves at once.
+    """
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    loop, task, signals = asyncio.get_running_loop(), asyncio.current_task(), count(1)
+    assert task is not None  # noqa: S101 - we run in it
 
     def on_signal(number: int) -> None:
-        if stop.is_set():
-            log.warning("process.leaving_now", signal=signal.Signals(number).name)
-            os._exit(INTERRUPTED)
-        log.info("process.stopping", signal=signal.Signals(number).name)
-        stop.set()
+        match next(signals):
+            case 1:
+                log.info("process.stopping", signal=signal.Signals(number).name)
+                stop.set()
+            case 2:
+                log.warning("process.stopping_now", signal=signal.Signals(number).name)
+                task.cancel()
+            case _:
+                os._exit(INTERRUPTED)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ending_signals():
         loop.add_signal_handler(number, on_signal, number)
     watch = asyncio.create_task(_watch_supervisor(stop), name="supervisor watch")
     try:

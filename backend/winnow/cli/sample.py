@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 import winnow as package
 from winnow.cli.importing import How, import_files
-from winnow.cli.render import show_answer, show_atom
+from winnow.cli.render import show_answer, show_atom, show_facts
 from winnow.cli.using import show_import
 from winnow.domain.jobs import ExtractJob, Lane, in_batches
 from winnow.errors import InvalidInput
@@ -132,8 +132,7 @@ def _show_summary(console: Console, before: Overview, after: Overview, *, stored
         "time": f"{seconds:.1f} s, {stored / seconds:,.0f} messages/s" if stored else "nothing was new",
     }
     console.print("\n[bold]What came of it[/]")
-    for name, line in rows.items():
-        console.print(f"  [dim]{name:<10}[/] {line}")
+    show_facts(console, rows, indent=2)
 
 
 async def _show_atoms(winnow: Winnow, console: Console) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from winnow.api.server import listen, serve_api
 from winnow.bootstrap import opened, servers_for
 from winnow.cli.options import DataDir
 from winnow.cli.running import console, run, settings_for, until_stopped
@@ -40,6 +39,8 @@ def api_command(
 ) -> None:
     """Serve the HTTP API and the web page."""
     settings = settings_for(talks=False, data_dir=data_dir, api_host=host, api_port=port)
+
+    from winnow.api.server import listen, serve_api  # noqa: PLC0415 - no other command waits for FastAPI to load
 
     async def serve(winnow: Winnow, stop: asyncio.Event) -> None:
         await serve_api(winnow, listen(settings.api_host, settings.api_port), stop)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import httpx
 import typer
 
-from winnow.api.server import listen, url_of
 from winnow.bootstrap import opened, servers_for
 from winnow.cli.children import Children
 from winnow.cli.options import DataDir
@@ -55,7 +54,7 @@ async def _up(settings: Settings, stop: asyncio.Event, *, sample: bool, ends_its
     async with contextlib.AsyncExitStack() as stack:
         with _told("PostgreSQL and NATS"):
             servers = await stack.enter_async_context(servers_for(settings, attach=False))
-        with _told("tables at revision"):
+        with _told("tables"):
             await migrate(servers.database_url)
         winnow = await stack.enter_async_context(opened(settings, servers))
         await Spaces(winnow.database, winnow.embedder).check()
@@ -77,9 +76,11 @@ async def _up(settings: Settings, stop: asyncio.Event, *, sample: bool, ends_its
 
 
 async def _start(children: Children, settings: Settings, servers: Servers, winnow: Winnow) -> str:
+    from winnow.api.server import listen, url_of  # noqa: PLC0415 - no other command waits for FastAPI to load
+
     with contextlib.closing(listen(settings.api_host, settings.api_port)) as bound:
         url, port = url_of(bound), bound.getsockname()[1]
-    await children.start("worker")
+    await children.start("worker", "--lanes", ",".join(Lane))
     await children.start("sweeper")
     await children.start("api", "--host", settings.api_host, "--port", str(port))
     deadline = time.monotonic() + READY_SECONDS

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,12 +15,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from winnow.api.app import search_hit_out, status_out
+from winnow.api.answers import search_hit_out, status_out
 from winnow.bootstrap import opened, servers_for
 from winnow.cli.importing import How, ImportReport, import_files
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.render import show_answer, show_overview
-from winnow.cli.running import console, errors, run, settings_for
+from winnow.cli.running import console, errors, print_json, run, settings_for
 from winnow.domain.jobs import ExtractJob, Kind, Lane, in_batches
 from winnow.embedded.postgres import programs_folder
 from winnow.errors import InvalidInput
@@ -89,7 +88,7 @@ def import_command(
     async def main() -> ImportReport:
         how = How(channel=channel, timezone=_zone(timezone), day=day.date() if day else None)
         async with _using(settings) as winnow:
-            with console.status("reading …") as line:
+            with errors.status("reading …") as line:
 
                 def tick(so_far: ImportReport) -> None:
                     line.update(f"reading … {so_far.messages:,} messages")
@@ -98,7 +97,7 @@ def import_command(
 
     report = run(main)
     if as_json:
-        console.print_json(json.dumps(_import_json(report)))
+        print_json(_import_json(report))
     else:
         show_import(report)
     if report.broken:
@@ -113,7 +112,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _import_json(report: ImportReport) -> dict[str, object]:
-    values = asdict(report)
+    values: dict[str, object] = {field.name: getattr(report, field.name) for field in fields(report)}
     values["first_broken"] = [
         {"file": str(path), "line": item.line, "reason": item.reason} for path, item in report.first_broken
     ]
@@ -154,7 +153,7 @@ def search_command(
             answer = await search(winnow.searching(), " ".join(query), kinds=kind or tuple(Kind), limit=limit)
         if as_json:
             hits = [search_hit_out(hit).model_dump(mode="json", exclude_none=True) for hit in answer.hits]
-            console.print_json(json.dumps({"query": answer.query, "hits": hits, "degraded": answer.degraded}))
+            print_json({"query": answer.query, "hits": hits, "degraded": answer.degraded})
         else:
             show_answer(console, answer)
 
@@ -169,7 +168,7 @@ def status_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         async with _using(settings) as winnow:
             state = await overview(winnow.overviewing())
         if as_json:
-            console.print_json(status_out(state).model_dump_json())
+            print_json(status_out(state).model_dump(mode="json"))
         else:
             show_overview(console, state)
 
@@ -191,7 +190,7 @@ def extract_command(
             await winnow.dispatcher.dispatch(jobs, Lane.LIVE)
             workers = (await overview(winnow.overviewing())).queue
         if as_json:
-            console.print_json(json.dumps({"messages": len(ids), "tasks": len(jobs)}))
+            print_json({"messages": len(ids), "tasks": len(jobs)})
             return
         console.print(f"{len(ids):,} messages in {len(jobs):,} tasks sent to the workers")
         if ids and not (workers and workers.workers):
@@ -242,7 +241,7 @@ async def _dry_run(settings: Settings, servers: Servers, kinds: tuple[Kind, ...]
     without = {kind.value: counts[kind].without_vector for kind in kinds}
     if as_json:
         shown = {"database": masked(servers.database_url), "without_vector": without, "total": sum(without.values())}
-        console.print_json(json.dumps(shown))
+        print_json(shown)
         return 0
     console.print(f"database  {masked(servers.database_url)}", markup=False, soft_wrap=True)
     for kind in kinds:
@@ -276,7 +275,7 @@ async def _backfill(winnow: Winnow, plan: Plan, *, as_json: bool) -> int:
     counts = await winnow.embeddings.counts()
     skipped = sum(counts[kind].skipped for kind in plan.kinds)
     if as_json:
-        console.print_json(json.dumps({**asdict(done), "skipped_in_all": skipped}))
+        print_json({**asdict(done), "skipped_in_all": skipped})
     else:
         _show_backfill(done, skipped)
     return SOME_FAILED if done.failed or done.waiting else 0

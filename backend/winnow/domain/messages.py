@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MAX_NAME_CHARACTERS = 256
+# PostgreSQL's full text takes a text whose words need less than 1 MiB; no chat has messages even near to this.
+MAX_TEXT_CHARACTERS = 100_000
+# Years in which chats are written; also what PostgreSQL and every zone's arithmetic can hold.
+YEARS = range(1970, 3000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +32,8 @@ class IncomingMessage:
         thread: the source's own thread or topic identity.
 
     Raises:
-        InvalidInput: a name is empty or longer than 256 characters, or the time has no zone.
+        InvalidInput: a name is empty or longer than 256 characters, the text is longer than 100,000, or the time has
+            no zone or is none of 1970 to 2999.
     """
 
     source: str
@@ -50,6 +55,10 @@ class IncomingMessage:
                 raise InvalidInput(f"a message's {field} has {len(value)} characters; {MAX_NAME_CHARACTERS} at most")
         if self.sent_at.tzinfo is None:
             raise InvalidInput("a message's sent_at needs a time zone, for example 2026-01-31T09:30:00Z")
+        if self.sent_at.year not in YEARS:
+            raise InvalidInput(f"a message's sent_at is in {self.sent_at.year}; Winnow takes {YEARS[0]} to {YEARS[-1]}")
+        if len(self.text) > MAX_TEXT_CHARACTERS:
+            raise InvalidInput(f"a message's text has {len(self.text):,} characters; {MAX_TEXT_CHARACTERS:,} at most")
         for field in ("source", "channel", "external_id", "author", "text", "reply_to", "thread"):
             value = getattr(self, field)
             if value is not None:

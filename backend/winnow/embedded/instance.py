@@ -53,7 +53,10 @@ class DataFolder:
             EmbeddedServerFailed: it cannot be made or written.
         """
         try:
-            self.path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+            for folder in reversed([folder for folder in (self.path, *self.path.parents) if not folder.exists()]):
+                folder.mkdir(mode=0o700 if folder == self.path else 0o777, exist_ok=True)
+                if os.geteuid() == 0:  # whatever the umask; folders that were there are never changed
+                    folder.chmod(folder.stat().st_mode | 0o011)
             self.lock_file.touch(mode=0o600)
         except OSError as error:
             raise EmbeddedServerFailed(

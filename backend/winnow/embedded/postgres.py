@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -194,7 +195,15 @@ class EmbeddedPostgres:
                 return
             log.warning("embedded.postgres.left_over_stopped", pid=pid)
             process.send_signal(signal.SIGINT)
-            process.wait(STOP_SECONDS)
+            deadline = time.monotonic() + STOP_SECONDS
+            # In a container whose first process reaps nobody, an ended process stays a zombie for ever.
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                if time.monotonic() > deadline:
+                    raise EmbeddedServerFailed(
+                        f"PostgreSQL (process {pid}) was left behind by a killed Winnow and does not end; stop it "
+                        f"with: kill -QUIT {pid}"
+                    )
+                time.sleep(0.05)
 
     def _create_cluster(self, programs: Path, account: Account) -> None:
         shutil.rmtree(self.data, ignore_errors=True)  # a half-made one, of an initdb that was interrupted

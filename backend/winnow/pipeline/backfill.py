@@ -54,7 +54,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far it is. Rows that were deleted meanwhile count as done; `waiting` ones wait for a model server."""
+    """How far it is. Rows deleted meanwhile count as done; `waiting` ones wait for a server, or for a lock to go."""
 
     total: int = 0
     success: int = 0

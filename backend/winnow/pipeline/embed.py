@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -33,6 +33,7 @@ WRITE_PAUSE_SECONDS = 0.1
 # A wrong set-up is not mended within seconds; asking again costs a request each time.
 SETUP_PAUSE_SECONDS = 60.0
 BLANK = Outcome(state="skipped", error_kind="blank", error="the text is blank")
+LOCKED = Outcome(state="waiting", error_kind="locked", error="somebody else has the row locked")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,7 @@ async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int]) -> Embedd
     lease = Lease(kind=kind, space=space, token=uuid4(), worker=tools.worker, seconds=tools.lease_seconds)
     claimed = await tools.store.claim(lease, ids)
     if not claimed:
+        tools.spaces.forget()  # in a space that was retired, nothing can be claimed
         return Embedded()
     try:
         async with heartbeat(lambda: tools.store.renew(lease, claimed), every_seconds=tools.lease_seconds / 3):
@@ -119,10 +121,10 @@ async def _work(tools: Embedding, lease: Lease, claimed: Sequence[int]) -> Embed
     tries = await tools.store.tries(lease)
     failed = await _record_refusals(tools, lease, found, tries)
     waiting = await _record_wait(tools, lease, speaking, found, tries)
-    # What is left was changed or deleted under us, or stays locked: pending again, or gone.
+    # What is left was changed or deleted under us: pending again, or gone. Or it stays locked, and waits for that.
     left = set(claimed) - written - set(blank) - set(found.refused) - waiting
     if left:
-        await tools.store.release(lease, left)
+        await _give_back(tools.store, lease, left, tries)
         tools.spaces.forget()
     return Embedded(
         embedded=len(written),
@@ -154,10 +156,10 @@ async def _ask(embedder: Embedder, rows: Sequence[EmbeddableText], found: _Found
 
 def _check_dimensions(found: _Found, lease: Lease) -> None:
     lengths = {len(vector) for vector in found.vectors.values()}
-    if lengths - {lease.space.dimensions}:
+    if strange := lengths - {lease.space.dimensions}:
         found.vectors.clear()
         found.stopped = SpaceMismatch(
-            f"{lease.space.identity} now makes vectors of {lengths.pop()} dimensions; the stored ones have "
+            f"{lease.space.identity} now makes vectors of {strange.pop()} dimensions; the stored ones have "
             f"{lease.space.dimensions}: another model has taken its name on the server"
         )
 
@@ -173,6 +175,13 @@ async def _write(store: EmbeddingStore, lease: Lease, rows: Sequence[EmbeddableT
             await asyncio.sleep(WRITE_PAUSE_SECONDS)
         written |= await store.write(lease, rest, found.vectors)
     return written
+
+
+async def _give_back(store: EmbeddingStore, lease: Lease, left: set[int], tries: dict[int, Tries]) -> None:
+    """Lets go of rows that could not be written; one that is still as it was read is not paid for again at once."""
+    waits = max((tries[row_id].waits for row_id in left if row_id in tries), default=0)
+    await store.record(lease, left, replace(LOCKED, wait_seconds=backoff_seconds(waits)))
+    await store.release(lease, left)
 
 
 async def _record_refusals(tools: Embedding, lease: Lease, found: _Found, tries: dict[int, Tries]) -> int:

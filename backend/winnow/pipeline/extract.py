@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
@@ -49,22 +49,30 @@ class Extracted:
     atoms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How one run ended; `nothing`: other runs had taken all its messages."""
+
+    state: Literal["done", "failed", "nothing"]
+    messages: int = 0
+    atoms: int = 0
+
+
 async def extract_knowledge(tools: Extracting, ids: Sequence[int], *, lane: Lane) -> Extracted:
     """Extracts from those of the messages that no run has taken, one run a window. Safe to repeat.
 
     A run is committed whole or not at all; one that fails gives its messages back and does not stop the next.
     """
-    outcomes = []
+    outcomes: list[_Outcome] = []
     unclaimed = await tools.store.unclaimed(ids)
     for (source, channel), group in groupby(unclaimed, key=lambda message: (message.source, message.channel)):
         windows = await _windows(tools, list(group), channel)
         outcomes += [await _run(tools, source, window, lane) for window in windows]
-    saved = [outcome for outcome in outcomes if outcome is not None]
     return Extracted(
-        done=len(saved),
-        failed=len(outcomes) - len(saved),
-        messages=sum(messages for messages, _ in saved),
-        atoms=sum(atoms for _, atoms in saved),
+        done=sum(outcome.state == "done" for outcome in outcomes),
+        failed=sum(outcome.state == "failed" for outcome in outcomes),
+        messages=sum(outcome.messages for outcome in outcomes),
+        atoms=sum(outcome.atoms for outcome in outcomes),
     )
 
 
@@ -93,16 +101,19 @@ def _as_seen(message: StoredMessage) -> WindowMessage:
     )
 
 
-async def _run(tools: Extracting, source: str, window: Window, lane: Lane) -> tuple[int, int] | None:
-    """One run; messages read and atoms found, or None when it failed."""
+async def _run(tools: Extracting, source: str, window: Window, lane: Lane) -> _Outcome:
+    """One run, from the claim to the commit."""
     started = time.perf_counter()
-    run_id, claimed = await tools.store.start_run(
+    run = await tools.store.start_run(
         source=source,
         channel=window.channel,
         extractor=tools.extractor.name,
         ids=[message.id for message in window.messages],
         lease_seconds=tools.lease_seconds,
     )
+    if run is None:
+        return _Outcome("nothing")
+    run_id, claimed = run
     with structlog.contextvars.bound_contextvars(run_id=run_id):
         try:
             window = _only(window, claimed)
@@ -113,11 +124,11 @@ async def _run(tools: Extracting, source: str, window: Window, lane: Lane) -> tu
                 saved = await _commit(tools.units, run_id, window, extraction, lane)
         except RunLost:
             log.warning("extract.lost", reason="the run took longer than its lease and was given up")
-            return None
+            return _Outcome("failed")
         except WinnowError as error:
             log.warning("extract.failed", reason=str(error))
             await tools.store.fail_run(run_id, str(error))
-            return None
+            return _Outcome("failed")
         except BaseException as error:
             await tools.store.fail_run(run_id, f"{type(error).__name__}: {error}")
             raise
@@ -130,7 +141,7 @@ async def _run(tools: Extracting, source: str, window: Window, lane: Lane) -> tu
             links=saved.links,
             seconds=round(time.perf_counter() - started, 4),
         )
-        return len(window.messages), len(saved.atom_ids)
+        return _Outcome("done", messages=len(window.messages), atoms=len(saved.atom_ids))
 
 
 def _only(window: Window, claimed: Iterable[int]) -> Window:

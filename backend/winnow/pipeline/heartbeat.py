@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
 
-from winnow.errors import DatabaseUnavailable
+from winnow.errors import Transient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,7 +25,7 @@ async def heartbeat(renew: Callable[[], Awaitable[None]], *, every_seconds: floa
             await asyncio.sleep(every_seconds)
             try:
                 await renew()
-            except DatabaseUnavailable as error:
+            except Transient as error:
                 log.warning("heartbeat.missed", reason=str(error))
 
     task = asyncio.create_task(beat(), name="heartbeat")
@@ -34,5 +33,6 @@ async def heartbeat(renew: Callable[[], Awaitable[None]], *, every_seconds: floa
         yield
     finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)  # our own cancellation passes through
+        if isinstance(outcome, Exception):
+            raise outcome

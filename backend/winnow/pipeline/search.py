@@ -74,13 +74,13 @@ async def search(tools: Searching, query: str, *, kinds: Sequence[Kind] = tuple(
         InvalidInput: the query is blank or too long, or the limit is out of range.
         DatabaseUnavailable: the database does not answer.
     """
-    if not query.strip():
+    query = query.replace("\x00", " ").strip()
+    if not query:
         raise InvalidInput("the query is empty; say what to look for")
     if len(query) > MOST_QUERY_CHARACTERS:
         raise InvalidInput(f"the query has {len(query)} characters; {MOST_QUERY_CHARACTERS} at most")
     if not 1 <= limit <= MOST_HITS:
         raise InvalidInput(f"limit is {limit}; choose 1 to {MOST_HITS}")
-    query = query.replace("\x00", " ").strip()
     text_arm = asyncio.create_task(_text_arm(tools, query, kinds), name="search by words")
     try:
         by_vector, degraded = await _vector_arm(tools, query, kinds)

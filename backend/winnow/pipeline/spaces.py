@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
-from winnow.errors import SpaceMismatch
+from winnow.errors import DatabaseBusy, SpaceMismatch
 from winnow.providers.base import probe_dimensions
 from winnow.storage.spaces import active_space, any_vector_stored, create_space, lock_spaces
 
 if TYPE_CHECKING:
-    from winnow.domain.spaces import Space
+    from winnow.domain.spaces import EmbedderIdentity, Space
     from winnow.providers.base import Embedder
     from winnow.storage.engine import Database
+
+# An open transaction of somebody else keeps us from the tables; after so many tries it is the caller who waits.
+MAKE_TRIES = 5
+MAKE_PAUSE_SECONDS = 0.2
 
 
 class Spaces:
@@ -32,7 +38,7 @@ class Spaces:
 
         Raises:
             SpaceMismatch: the stored vectors are another embedder's.
-            Transient: the model cannot be probed just now.
+            Transient: the model cannot be probed, or the tables not be had for a moment, just now.
             SetupFault: the model is missing, or refuses the key.
         """
         if self._known is None:
@@ -57,6 +63,13 @@ class Spaces:
         await self.check()
         identity = self.embedder.identity
         dimensions = await probe_dimensions(self.embedder)  # before the transaction: a model may take its time
+        for _ in range(MAKE_TRIES - 1):
+            with contextlib.suppress(DatabaseBusy):
+                return await self._make_now(identity, dimensions)
+            await asyncio.sleep(MAKE_PAUSE_SECONDS)
+        return await self._make_now(identity, dimensions)
+
+    async def _make_now(self, identity: EmbedderIdentity, dimensions: int) -> Space:
         async with self._database.transaction() as connection:
             await lock_spaces(connection)
             space = await active_space(connection)  # another process may have been first

@@ -20,7 +20,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from winnow.domain.messages import IncomingMessage
+from winnow.domain.messages import MAX_TEXT_CHARACTERS, IncomingMessage
 from winnow.errors import InvalidInput
 from winnow.sources.base import ContentIds, Item, Line, Reading, Tally, decode, lines_of
 from winnow.sources.irc_lines import Aside, Said, Stamp, Unreadable, colon_author, parse_line
@@ -180,6 +180,8 @@ class _Log:
             yield from self._understand(line, text)
         except OverflowError:
             yield from self._skip(line, "its date lies beyond the calendar", broken=True)
+        except InvalidInput as error:  # its text is too long, its year none that chats are written in
+            yield from self._skip(line, str(error), broken=True)
 
     def release(self) -> Iterator[IncomingMessage]:
         """The message held back because the next line may continue it."""
@@ -196,7 +198,7 @@ class _Log:
             yield from self._skip(line, parsed.reason)
         elif isinstance(parsed, Said) and self._is_speech(parsed):
             yield from self._say(line, parsed)
-        elif self._open and self._tail_characters + len(text) <= _MAX_CONTINUED_CHARACTERS:
+        elif self._open and self._has_room_for(text):
             self._tail.append(text)
             self._tail_characters += len(text)
             self._tally.continued += 1
@@ -204,6 +206,11 @@ class _Log:
             yield from self._skip(
                 line, "it has no time and no name, and no message stands directly above it", broken=True
             )
+
+    def _has_room_for(self, text: str) -> bool:
+        held = len(self._held.text) if self._held else 0
+        tail = self._tail_characters + len(text)
+        return tail <= _MAX_CONTINUED_CHARACTERS and held + len(self._tail) + 1 + tail <= MAX_TEXT_CHARACTERS
 
     def _note(self, aside: Aside) -> None:
         if aside.day:

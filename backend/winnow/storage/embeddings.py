@@ -118,7 +118,7 @@ class EmbeddingStore:
     async def renew(self, lease: Lease, ids: Sequence[int]) -> None:
         """The heartbeat of a lease."""
         async with self._database.autocommit() as connection:
-            await fetch(connection, "renew_leases", lease.token, lease.seconds, list(ids), kind=lease.kind)
+            await fetch(connection, "renew_leases", lease.token, list(ids), lease.seconds, kind=lease.kind)
 
     async def read(self, kind: Kind, ids: Sequence[int]) -> list[EmbeddableText]:
         """The texts of those ids that still have no vector, by id."""

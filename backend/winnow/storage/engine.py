@@ -10,7 +10,7 @@ from sqlalchemy import event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from winnow.errors import DatabaseUnavailable, InvalidSettings, SetupFault
+from winnow.errors import DatabaseBusy, DatabaseUnavailable, InvalidSettings, SetupFault
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 # A search asks for at most this many neighbours; HNSW never returns more rows than it has candidates.
 CANDIDATES = 100
 CONNECT_SECONDS = 10
+# PostgreSQL's codes for a deadlock, a failed serialization and a lock that did not come in time.
+IN_THE_WAY = frozenset({"40P01", "40001", "55P03"})
+# What may stand behind the question mark of DATABASE_URL, and asyncpg's word for it.
+PARAMETERS = {
+    "host": "host",
+    "port": "port",
+    "sslmode": "ssl",
+    "ssl": "ssl",
+    "target_session_attrs": "target_session_attrs",
+}
 
 
 def engine_for(url: str, *, pool_size: int = 10, speaks_vectors: bool = True) -> AsyncEngine:
@@ -31,15 +41,21 @@ def engine_for(url: str, *, pool_size: int = 10, speaks_vectors: bool = True) ->
     """
     try:
         address = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: its port is no number
         raise InvalidSettings("DATABASE_URL is no URL; write postgresql://user:password@host:5432/database") from error
     if address.get_backend_name() not in {"postgres", "postgresql"}:
         raise InvalidSettings(f"DATABASE_URL begins with {address.drivername!r}; Winnow needs postgresql://…")
-    query = {("ssl" if name == "sslmode" else name): value for name, value in address.query.items()}
+    if unknown := set(address.query) - set(PARAMETERS):
+        raise InvalidSettings(
+            f"DATABASE_URL has {', '.join(sorted(unknown))} behind its question mark, which Winnow cannot pass on; of "
+            f"these it can: {', '.join(PARAMETERS)}"
+        )
+    query = {PARAMETERS[name]: value for name, value in address.query.items()}
     engine = create_async_engine(
         address.set(drivername="postgresql+asyncpg", query=query),
         pool_size=pool_size,
         max_overflow=pool_size,
+        hide_parameters=True,  # what people wrote has no place in errors and logs
         pool_pre_ping=True,  # a restarted server is noticed before it costs a task
         connect_args={
             "timeout": CONNECT_SECONDS,
@@ -91,6 +107,7 @@ class Database:
 
         Raises:
             DatabaseUnavailable: the server does not answer, or went away in between.
+            DatabaseBusy: somebody else's transaction was in the way.
         """
         with _translated():
             async with self._engine.begin() as connection:
@@ -114,7 +131,7 @@ class Database:
 
 
 class _translated:  # noqa: N801 - reads as a statement
-    """Turns the driver's errors of a missing server into `DatabaseUnavailable`; all others pass."""
+    """Turns the driver's errors of a missing server, and of a deadlock, into our own; all others pass."""
 
     def __enter__(self) -> None:
         return None
@@ -125,6 +142,8 @@ class _translated:  # noqa: N801 - reads as a statement
             raise DatabaseUnavailable(
                 f"the database does not answer ({_reason(error)}); is it up, and is DATABASE_URL right?"
             ) from error
+        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in IN_THE_WAY:
+            raise DatabaseBusy(f"another transaction was in the way ({_reason(error)})") from error
 
 
 def _reason(error: BaseException | None) -> str:

@@ -9,7 +9,7 @@ from winnow.domain.knowledge import WindowMessage
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from winnow.domain.knowledge import Extraction
@@ -99,13 +99,11 @@ class ExtractionStore:
 
     async def start_run(
         self, *, source: str, channel: str, extractor: str, ids: Sequence[int], lease_seconds: float
-    ) -> tuple[int, set[int]]:
-        """A run and the messages it got; those that another run took meanwhile are not among them."""
+    ) -> tuple[int, set[int]] | None:
+        """A run and the messages it got, without those that other runs took meanwhile; None when they took all."""
         async with self._database.transaction() as connection:
-            rows = await fetch(connection, "create_run", source, channel, extractor, list(ids), lease_seconds)
-            run_id = int(rows[0].id)
-            claimed = {row.message_id for row in await fetch(connection, "claim_messages", run_id, list(ids))}
-        return run_id, claimed
+            rows = await fetch(connection, "start_run", source, channel, extractor, list(ids), lease_seconds)
+        return (int(rows[0].id), set(rows[0].message_ids)) if rows else None
 
     async def renew_run(self, run_id: int, lease_seconds: float) -> None:
         """The heartbeat of a run."""
@@ -137,23 +135,32 @@ async def save_extraction(work: UnitOfWork, run_id: int, extraction: Extraction)
     names = {atom.topic for atom in extraction.atoms if atom.topic} | set(extraction.message_topics.values())
     await work.fetch("upsert_topics", sorted(names))
     topics = {row.name: int(row.id) for row in await work.fetch("topics_by_name", sorted(names))}
-    atom_ids = [
-        int((await work.fetch("upsert_atom", *values))[0].id)
-        for values in (
-            (atom.type, atom.title, atom.content, atom.confidence, topics.get(atom.topic or ""), run_id)
-            for atom in extraction.atoms
-        )
-    ]
+    atom_ids = await _save_atoms(work, run_id, extraction, topics)
     await _save_evidence(work, extraction, atom_ids)
     links = await _save_links(work, extraction, atom_ids)
     filed = sorted((message, topics[name]) for message, name in extraction.message_topics.items())
     await work.fetch("write_message_topics", [message for message, _ in filed], [topic for _, topic in filed])
-    await work.fetch("dequeue_messages", run_id)
+    # The run first, then its messages: who gives a run up locks them in this order, too.
     if not await work.fetch("finish_run", run_id, len(set(atom_ids)), len(topics), links):
         raise RunLost
+    await work.fetch("dequeue_messages", run_id)
     return SavedExtraction(
         atom_ids=tuple(dict.fromkeys(atom_ids)), topic_ids=tuple(sorted(topics.values())), links=links
     )
+
+
+async def _save_atoms(
+    work: UnitOfWork, run_id: int, extraction: Extraction, topics: Mapping[str, int]
+) -> list[int]:
+    """The id of each atom; written in the order of what makes them twins, so that two runs never wait for each other."""
+    ids: dict[int, int] = {}
+    for place, atom in sorted(enumerate(extraction.atoms), key=lambda item: (item[1].type, item[1].content.lower())):
+        topic_id = topics.get(atom.topic or "")
+        rows = await work.fetch(
+            "upsert_atom", atom.type, atom.title, atom.content, atom.confidence, topic_id, run_id
+        )
+        ids[place] = int(rows[0].id)
+    return [ids[place] for place in range(len(extraction.atoms))]
 
 
 async def _save_evidence(work: UnitOfWork, extraction: Extraction, atom_ids: Sequence[int]) -> None:

@@ -36,8 +36,10 @@ class StoredScore:
 
 async def insert_messages(work: UnitOfWork, messages: Sequence[IncomingMessage]) -> list[int]:
     """Stores the new ones among the messages, queues them for extraction, and returns their ids in order."""
-    columns = ("source", "channel", "external_id", "author", "text", "sent_at", "reply_to", "thread")
-    rows = await work.fetch("insert_messages", *([getattr(message, name) for message in messages] for name in columns))
+    names = ("source", "channel", "external_id", "author", "text", "sent_at", "reply_to", "thread")
+    columns = [[getattr(message, name) for message in messages] for name in names]
+    await work.fetch("lock_channels", *columns[:2])
+    rows = await work.fetch("insert_messages", *columns)
     return [row.id for row in rows]
 
 

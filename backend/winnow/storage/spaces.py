@@ -43,8 +43,15 @@ async def any_vector_stored(connection: AsyncConnection) -> bool:
 
 
 async def lock_spaces(connection: AsyncConnection) -> None:
-    """Until the transaction ends, nobody else makes or changes a space."""
+    """Until the transaction ends, nobody else makes or changes a space, or writes a vector.
+
+    Raises:
+        DatabaseBusy: not to be had within half a second.
+    """
+    await fetch(connection, "wait_briefly")
     await fetch(connection, "lock_spaces")
+    for kind in EMBEDDABLES:
+        await fetch(connection, "lock_table", kind=kind)
 
 
 async def create_space(connection: AsyncConnection, identity: EmbedderIdentity, dimensions: int) -> Space:

@@ -2,22 +2,46 @@
 
 -- Takes what is free of the given ids: NULL and in nobody's hand, its wait over, or its holder's lease run out.
 -- $1 ids, $2 space, $3 token, $4 worker, $5 lease seconds. Runs in autocommit, so it never holds a lock for long.
+-- Nor does it wait for one: somebody who edits a text in an open transaction holds the row's job as well.
+-- For a space that is no more the active one nothing is claimed: its vectors would be refused after they were paid for.
 -- name: claim
-INSERT INTO embedding_jobs AS j (kind, entity_id, space_id, state, token, worker, lease_until)
-SELECT '{kind}', t.id, $2::smallint, 'leased', $3::uuid, $4::text, now() + make_interval(secs => $5::float8)
-FROM {table} t
-WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
-ORDER BY t.id
-ON CONFLICT (kind, entity_id, space_id) DO UPDATE
-SET state = 'leased', token = excluded.token, worker = excluded.worker, lease_until = excluded.lease_until
-WHERE (j.state = 'leased' AND j.lease_until < now()) OR (j.state = 'waiting' AND j.not_before <= now())
-RETURNING entity_id
+WITH free AS (
+    SELECT j.entity_id
+    FROM embedding_jobs j JOIN {table} t ON t.id = j.entity_id
+    JOIN embedding_spaces s ON s.id = j.space_id AND s.status = 'active'
+    WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = ANY($1::bigint[]) AND t.embedding IS NULL
+      AND (j.state = 'leased' AND j.lease_until < now() OR j.state = 'waiting' AND j.not_before <= now())
+    ORDER BY j.entity_id FOR UPDATE OF j SKIP LOCKED
+), taken_over AS (
+    UPDATE embedding_jobs j
+    SET state = 'leased', token = $3::uuid, worker = $4::text, lease_until = now() + make_interval(secs => $5::float8)
+    FROM free
+    WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = free.entity_id
+    RETURNING j.entity_id
+), taken AS (
+    INSERT INTO embedding_jobs (kind, entity_id, space_id, state, token, worker, lease_until)
+    SELECT '{kind}', t.id, $2::smallint, 'leased', $3::uuid, $4::text, now() + make_interval(secs => $5::float8)
+    FROM {table} t JOIN embedding_spaces s ON s.id = $2::smallint AND s.status = 'active'
+    WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
+      AND NOT EXISTS (
+          SELECT FROM embedding_jobs j
+          WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = t.id)
+    ORDER BY t.id
+    ON CONFLICT DO NOTHING
+    RETURNING entity_id
+)
+SELECT entity_id FROM taken_over UNION ALL SELECT entity_id FROM taken
 
--- Keeps what is in hand. $1 token, $2 lease seconds, $3 ids.
+-- Keeps what is in hand. $1 token, $2 ids, $3 lease seconds. Like all that follow, it passes over jobs that an open
+-- edit of the text has locked: the edit takes them away, or, rolled back, leaves them to the end of their lease.
 -- name: renew_leases
-UPDATE embedding_jobs
-SET lease_until = now() + make_interval(secs => $2::float8)
-WHERE kind = '{kind}' AND entity_id = ANY($3::bigint[]) AND token = $1::uuid AND state = 'leased'
+WITH mine AS (
+    SELECT entity_id, space_id FROM embedding_jobs
+    WHERE kind = '{kind}' AND entity_id = ANY($2::bigint[]) AND token = $1::uuid AND state = 'leased'
+    ORDER BY entity_id FOR UPDATE SKIP LOCKED)
+UPDATE embedding_jobs j
+SET lease_until = now() + make_interval(secs => $3::float8)
+FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
 
 -- Reads what was claimed; a second statement, for the claim's snapshot may be older than an edit. $1 ids.
 -- name: read_texts
@@ -48,17 +72,25 @@ DELETE FROM embedding_jobs WHERE kind = '{kind}' AND space_id = $1::smallint AND
 
 -- Gives rows back that are still ours: they are plainly pending again. $1 token, $2 ids.
 -- name: release_jobs
-DELETE FROM embedding_jobs
-WHERE kind = '{kind}' AND entity_id = ANY($2::bigint[]) AND token = $1::uuid AND state = 'leased'
+WITH mine AS (
+    SELECT entity_id, space_id FROM embedding_jobs
+    WHERE kind = '{kind}' AND entity_id = ANY($2::bigint[]) AND token = $1::uuid AND state = 'leased'
+    ORDER BY entity_id FOR UPDATE SKIP LOCKED)
+DELETE FROM embedding_jobs j USING mine
+WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
 
--- Records why rows in our hand were not embedded: waiting (weather, or a retry), failed or skipped.
+-- Records why rows in our hand were not embedded: waiting (weather, a lock, or a retry), failed or skipped.
 -- $1 token, $2 ids, $3 state, $4 seconds to wait, $5 attempts to add, $6 error kind, $7 error, $8 waits to add.
 -- name: record_outcome
-UPDATE embedding_jobs
+WITH mine AS (
+    SELECT j.entity_id, j.space_id FROM embedding_jobs j JOIN {table} t ON t.id = j.entity_id AND t.embedding IS NULL
+    WHERE j.kind = '{kind}' AND j.entity_id = ANY($2::bigint[]) AND j.token = $1::uuid AND j.state = 'leased'
+    ORDER BY j.entity_id FOR UPDATE OF j SKIP LOCKED)
+UPDATE embedding_jobs j
 SET state = $3, not_before = now() + make_interval(secs => $4::float8), lease_until = NULL, token = NULL, worker = NULL,
     attempts = attempts + $5::smallint, waits = least(waits + $8::smallint, 1000), error_kind = $6, error = left($7, 500)
-WHERE kind = '{kind}' AND entity_id = ANY($2::bigint[]) AND token = $1::uuid AND state = 'leased'
-RETURNING entity_id
+FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
+RETURNING j.entity_id
 
 -- How often each row in our hand has failed and waited before. $1 token.
 -- name: read_attempts
@@ -88,7 +120,8 @@ SELECT t.id
 FROM {table} t
 WHERE t.embedding IS NULL AND t.id > $1::bigint AND t.id <= $2::bigint
   AND NOT EXISTS (
-      SELECT FROM embedding_jobs j WHERE j.kind = '{kind}' AND j.entity_id = t.id AND j.state IN ('skipped', 'failed'))
+      SELECT FROM embedding_jobs j JOIN embedding_spaces s ON s.id = j.space_id AND s.status = 'active'
+      WHERE j.kind = '{kind}' AND j.entity_id = t.id AND j.state IN ('skipped', 'failed'))
 ORDER BY t.id
 LIMIT $3::bigint
 
@@ -105,6 +138,7 @@ SELECT count(*) FILTER (WHERE t.embedding IS NOT NULL) AS embedded,
        count(*) AS existing
 FROM {table} t
 LEFT JOIN embedding_jobs j ON j.kind = '{kind}' AND j.entity_id = t.id AND t.embedding IS NULL
+     AND j.space_id = (SELECT id FROM embedding_spaces WHERE status = 'active')
 WHERE t.id = ANY($1::bigint[])
 
 -- Rows of a kind, and how many have no vector: both from indexes alone.
@@ -113,9 +147,11 @@ SELECT (SELECT count(*) FROM {table}) AS total,
        (SELECT count(*) FROM {table} WHERE embedding IS NULL) AS without_vector,
        (SELECT coalesce(max(id), 0) FROM {table}) AS last_id
 
--- Jobs of every kind by state.
+-- Jobs of every kind by state, in the active space.
 -- name: count_jobs
-SELECT kind, state, count(*) AS number FROM embedding_jobs GROUP BY kind, state
+SELECT j.kind, j.state, count(*) AS number
+FROM embedding_jobs j JOIN embedding_spaces s ON s.id = j.space_id AND s.status = 'active'
+GROUP BY j.kind, j.state
 
 -- The latest trouble of any kind.
 -- name: last_error

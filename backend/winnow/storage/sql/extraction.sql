@@ -33,17 +33,22 @@ FROM messages m LEFT JOIN topics p ON p.id = m.topic_id
 WHERE m.source = $1 AND m.channel = $2 AND (m.sent_at, m.id) < ($3::timestamptz, $4::bigint)
 ORDER BY m.sent_at DESC, m.id DESC LIMIT $5::int
 
+-- A run over those of the messages that no other run has; no run when there are none.
 -- $1 source, $2 channel, $3 extractor, $4 message ids, $5 lease seconds.
--- name: create_run
-INSERT INTO extraction_runs (source, channel, extractor, message_ids, lease_until)
-VALUES ($1, $2, $3, $4::bigint[], now() + make_interval(secs => $5::float8)) RETURNING id
-
--- Takes the messages for a run; those another run took meanwhile are not returned. $1 run, $2 ids.
--- name: claim_messages
+-- name: start_run
 WITH free AS (
-    SELECT message_id FROM extraction_queue WHERE message_id = ANY($2::bigint[]) AND run_id IS NULL
-    ORDER BY message_id FOR UPDATE SKIP LOCKED)
-UPDATE extraction_queue q SET run_id = $1::bigint FROM free WHERE q.message_id = free.message_id RETURNING q.message_id
+    SELECT message_id FROM extraction_queue WHERE message_id = ANY($4::bigint[]) AND run_id IS NULL
+    ORDER BY message_id FOR UPDATE SKIP LOCKED
+), run AS (
+    INSERT INTO extraction_runs (source, channel, extractor, message_ids, lease_until)
+    SELECT $1, $2, $3, array_agg(message_id ORDER BY array_position($4::bigint[], message_id)),
+           now() + make_interval(secs => $5::float8)
+    FROM free HAVING count(*) > 0
+    RETURNING id, message_ids
+), claimed AS (
+    UPDATE extraction_queue q SET run_id = run.id FROM free, run WHERE q.message_id = free.message_id
+)
+SELECT id, message_ids FROM run
 
 -- $1 run, $2 lease seconds.
 -- name: renew_run

@@ -1,5 +1,12 @@
 -- Messages in.
 
+-- One writer at a time a channel: two that bring the same new messages in different orders would wait for each other.
+-- (Sorting them instead would take the order they were said in from the ids.) $1 sources, $2 channels.
+-- name: lock_channels
+SELECT pg_advisory_xact_lock(hashtextextended(place.source || ' ' || place.channel, 0))
+FROM (SELECT DISTINCT source, channel FROM unnest($1::text[], $2::text[]) AS given (source, channel)
+      ORDER BY source, channel) AS place
+
 -- Stores what is new and queues it for extraction; what is known already is left as it is.
 -- $1 sources, $2 channels, $3 external ids, $4 authors, $5 texts, $6 moments, $7 replies, $8 threads.
 -- name: insert_messages

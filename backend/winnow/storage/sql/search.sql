@@ -1,34 +1,45 @@
 -- The two arms of a search, and what its hits say.
 
--- Full text: candidates by any of the query's words, scored by BM25 (k1 1.2, b 0.75; Robertson & Zaragoza 2009), which
--- knows how rare a word is; ts_rank, which only picks the candidates, does not. Counts of a word stop at 20,000 rows,
--- beyond which its weight hardly changes. $1 query, $2 how many.
+-- Full text: rows with any of the query's words, scored by BM25 (k1 1.2, b 0.75; Robertson & Zaragoza 2009), which knows
+-- how rare a word is; ts_rank does not. Parsing texts is what costs, so the 200 candidates are picked from the index
+-- alone: by the summed rarity of the words they hold, shorter texts first. Words are taken rarest first until they have
+-- matched 20,000 rows, and matches of one word stop there, beyond which its weight hardly changes.
+-- bench/search.py holds this against BM25 over everything. $1 query, $2 how many.
 -- name: full_text
 WITH word AS (
-    SELECT lexeme, ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery AS query
+    SELECT row_number() OVER () AS number, lexeme,
+           ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery AS query
     FROM unnest(to_tsvector('public.winnow', $1::text))
-), any_word AS (
-    SELECT string_agg(query::text, ' | ')::tsquery AS query FROM word
+), matching AS MATERIALIZED (
+    SELECT word.number, found.id, found.size
+    FROM word CROSS JOIN LATERAL (
+        SELECT t.id, octet_length({text}) AS size FROM {table} t
+        WHERE to_tsvector('public.winnow', {text}) @@ word.query AND {found} LIMIT 20000
+    ) AS found
+), known AS (
+    SELECT number, count(*)::float8 AS rows FROM matching GROUP BY number
+), corpus AS (
+    SELECT greatest((SELECT reltuples FROM pg_class WHERE oid = '{table}'::regclass),
+                    (SELECT count(*) FROM (SELECT FROM {table} LIMIT 20000) AS first))::float8 AS rows
+), weight AS (
+    SELECT word.number, word.lexeme,
+           ln(1 + (greatest(corpus.rows - known.rows, 0) + 0.5) / (known.rows + 0.5)) AS idf,
+           sum(known.rows) OVER (ORDER BY known.rows, word.number) - known.rows AS rarer
+    FROM corpus, word JOIN known USING (number)
+), best AS (
+    SELECT matching.id
+    FROM matching JOIN weight USING (number)
+    WHERE weight.rarer < 20000
+    GROUP BY matching.id
+    ORDER BY sum(weight.idf) DESC, min(matching.size), matching.id
+    LIMIT 200
 ), candidate AS MATERIALIZED (
-    SELECT t.id, to_tsvector('public.winnow', {text}) AS vector
-    FROM {table} t, any_word
-    WHERE to_tsvector('public.winnow', {text}) @@ any_word.query AND {found}
-    ORDER BY ts_rank(to_tsvector('public.winnow', {text}), any_word.query) DESC, t.id
-    LIMIT 300
+    SELECT t.id, to_tsvector('public.winnow', {text}) AS vector FROM best JOIN {table} t USING (id)
 ), frequency AS (
     SELECT c.id, entry.lexeme, cardinality(entry.positions)::float8 AS count
     FROM candidate c, unnest(c.vector) AS entry
 ), size AS (
     SELECT id, sum(count) AS length, avg(sum(count)) OVER () AS mean FROM frequency GROUP BY id
-), corpus AS (
-    SELECT greatest((SELECT reltuples FROM pg_class WHERE oid = '{table}'::regclass),
-                    (SELECT count(*) FROM (SELECT FROM {table} LIMIT 20000) AS first))::float8 AS rows
-), weight AS (
-    SELECT word.lexeme, ln(1 + greatest(corpus.rows - known.rows, 0) / (known.rows + 0.5) + 0.5 / (known.rows + 0.5)) AS idf
-    FROM word, corpus, LATERAL (
-        SELECT count(*)::float8 AS rows FROM (
-            SELECT FROM {table} t WHERE to_tsvector('public.winnow', {text}) @@ word.query LIMIT 20000) AS matching
-    ) AS known
 )
 SELECT frequency.id, sum(weight.idf * frequency.count * 2.2 / (frequency.count + 1.2 * (0.25 + 0.75 * size.length / size.mean))) AS score
 FROM frequency JOIN weight USING (lexeme) JOIN size USING (id)

@@ -4,13 +4,23 @@
 -- name: active_space
 SELECT id, provider, model, dimensions, document_prefix, query_prefix FROM embedding_spaces WHERE status = 'active'
 
+-- Changing a space needs the tables for itself. It waits for them a moment only (less than the server takes to look for
+-- deadlocks), for while it waits, everybody else waits behind it.
+-- name: wait_briefly
+SET LOCAL lock_timeout = '500ms'
+
 -- One process at a time makes or changes a space.
 -- name: lock_spaces
 SELECT pg_advisory_xact_lock(x'77696e73'::bigint)
 
--- Retires the active space.
+-- Nobody reads or writes vectors meanwhile: one written after we looked would end up in the next space.
+-- name: lock_table
+LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE
+
+-- Retires the active space; what was in hand, waiting, failed or skipped in it means nothing for the next.
 -- name: retire_space
-UPDATE embedding_spaces SET status = 'retired' WHERE status = 'active'
+WITH retired AS (UPDATE embedding_spaces SET status = 'retired' WHERE status = 'active' RETURNING id)
+DELETE FROM embedding_jobs j USING retired WHERE j.space_id = retired.id
 
 -- $1 provider, $2 model, $3 dimensions, $4 document prefix, $5 query prefix.
 -- name: create_space

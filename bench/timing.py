@@ -1,0 +1,145 @@
+"""The product's own parts with a clock around them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from winnow.storage.embeddings import EmbeddingStore
+from winnow.storage.unit_of_work import UnitsOfWork
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from winnow.bootstrap import Winnow
+    from winnow.domain.jobs import Job, Kind, Lane
+    from winnow.domain.knowledge import Extraction, Extractor, Window
+    from winnow.domain.spaces import EmbedderIdentity
+    from winnow.providers.base import Embedder, EmbeddingResult, InputType
+    from winnow.storage.embeddings import EmbeddableText, Lease, Tries
+
+
+class Clock:
+    """Seconds spent under each name."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def on(self, name: str) -> Iterator[None]:
+        """Adds what the block takes."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - started
+
+
+class NowhereDispatcher:
+    """Drops every job: for filling a database without setting anybody to work."""
+
+    async def dispatch(self, jobs: Sequence[Job], lane: Lane) -> None:
+        """Does nothing."""
+
+
+class TimedUnits(UnitsOfWork):
+    """Units of work that note when they have committed, and how long the post-commit hook then takes."""
+
+    def __init__(self, winnow: Winnow, clock: Clock | None = None) -> None:
+        super().__init__(winnow.database, winnow.dispatcher, batch_size=winnow.settings.batch_size)
+        self.clock = clock or Clock()
+        self.committed_at = 0.0
+        self.hooks: list[float] = []
+
+    @override
+    async def _keep(self, promised: Sequence[tuple[Job, Lane]]) -> None:
+        self.committed_at = time.perf_counter()
+        with self.clock.on("hook"):
+            await super()._keep(promised)
+        self.hooks.append(time.perf_counter() - self.committed_at)
+
+
+def silent_units(winnow: Winnow) -> UnitsOfWork:
+    """Units of work whose promises go nowhere."""
+    return UnitsOfWork(winnow.database, NowhereDispatcher(), batch_size=winnow.settings.batch_size)
+
+
+class TimedExtractor:
+    """An extractor with a clock, and with `pause_seconds` added to each window, as a language model takes them."""
+
+    def __init__(self, inner: Extractor, clock: Clock | None = None, *, pause_seconds: float = 0) -> None:
+        self._inner = inner
+        self._clock = clock or Clock()
+        self._pause_seconds = pause_seconds
+        self.windows = 0
+
+    @property
+    def name(self) -> str:
+        """The inner one's."""
+        return self._inner.name
+
+    async def extract(self, window: Window) -> Extraction:
+        """What the inner one finds."""
+        self.windows += 1
+        with self._clock.on("extractor"):
+            await asyncio.sleep(self._pause_seconds)
+            return await self._inner.extract(window)
+
+
+class TimedEmbedder:
+    """An embedder with a clock."""
+
+    def __init__(self, inner: Embedder, clock: Clock) -> None:
+        self._inner = inner
+        self._clock = clock
+
+    @property
+    def identity(self) -> EmbedderIdentity:
+        """The inner one's."""
+        return self._inner.identity
+
+    async def embed(self, texts: Sequence[str], *, input_type: InputType) -> EmbeddingResult:
+        """The inner one's vectors."""
+        with self._clock.on("model"):
+            return await self._inner.embed(texts, input_type=input_type)
+
+    async def close(self) -> None:
+        """Nothing: the inner one belongs to somebody else."""
+
+
+class TimedStore(EmbeddingStore):
+    """The embeddings' statements with a clock: `claim` is all that surrounds the model, `write` is the vectors."""
+
+    def __init__(self, winnow: Winnow, clock: Clock) -> None:
+        super().__init__(winnow.database)
+        self._clock = clock
+
+    @override
+    async def claim(self, lease: Lease, ids: Sequence[int]) -> list[int]:
+        with self._clock.on("claim"):
+            return await super().claim(lease, ids)
+
+    @override
+    async def read(self, kind: Kind, ids: Sequence[int]) -> list[EmbeddableText]:
+        with self._clock.on("claim"):
+            return await super().read(kind, ids)
+
+    @override
+    async def tries(self, lease: Lease) -> dict[int, Tries]:
+        with self._clock.on("claim"):
+            return await super().tries(lease)
+
+    @override
+    async def write(
+        self, lease: Lease, rows: Sequence[EmbeddableText], vectors: Mapping[int, NDArray[np.float32]]
+    ) -> set[int]:
+        with self._clock.on("write"):
+            return await super().write(lease, rows, vectors)

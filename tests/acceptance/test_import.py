@@ -1,0 +1,76 @@
+"""`winnow import` reads what can be read, names what cannot, and its exit code tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from plugins.program import Program, Up
+
+HALF = """\
+{"sent_at": "2026-01-31T09:30:00Z", "author": "ada", "channel": "#half", "text": "The first good line."}
+this is no JSON
+{"sent_at": "2026-01-31T09:30:00", "author": "ada", "channel": "#half", "text": "no zone"}
+
+{"sent_at": "2026-01-31T09:31:00Z", "author": "lin", "channel": "#half", "text": "   "}
+{"sent_at": "2026-01-31T09:31:00Z", "author": "lin", "channel": "#half", "text": "%s"}
+{"sent_at": "2026-01-31T09:32:00Z", "author": "lin", "channel": "#half", "text": "The last good line."}
+"""
+
+
+@pytest.fixture
+def half(tmp_path: Path) -> Path:
+    path = tmp_path / "half broken [b]ä.jsonl"
+    path.write_text(HALF % ("x" * 100_001))
+    return path
+
+
+def test_broken_lines_are_named_and_the_rest_is_stored(winnow: Program, running: Up, half: Path) -> None:
+    done = winnow.run("import", str(half))
+    assert done.code == 1
+    assert "3 messages stored" in done.out
+    for words in (f"{half}:2: it is not JSON", f"{half}:3: sent_at has no time zone", f"{half}:6: a message's text"):
+        assert words in done.err
+    assert "lines that could not be read: 3" in done.out
+    assert "blank messages, stored and never embedded: 1" in done.out
+    again = winnow.run("import", "--json", str(half))
+    assert (again.code, again.err) == (1, "")
+    report = again.json
+    assert (report["stored"], report["known"], report["broken"], report["not_messages"]) == (0, 3, 3, {"blank line": 1})
+    assert [told["line"] for told in report["first_broken"]] == [2, 3, 6]
+
+
+def test_a_file_that_is_no_chat_is_refused_before_anything_is_stored(
+    winnow: Program, running: Up, half: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "binary").write_bytes(bytes(range(256)) * 100)
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "packed.gz").write_bytes(b"\x1f\x8b\x08\x00")
+    (tmp_path / "chat.jsonl").write_text(
+        '{"sent_at": 1769848260, "author": "ada", "channel": "#refused", "text": "never stored"}\n'
+    )
+    wrong = {"missing": "does not exist", "binary": "not text", "empty": "is empty", "packed.gz": "compressed"}
+    names = [*wrong, "."]
+    done = winnow.run_all(*(("import", str(tmp_path / "chat.jsonl"), str(tmp_path / name)) for name in names))
+    for name, refused in zip(names, done, strict=True):
+        assert refused.code == 2
+        assert wrong.get(name, "is a folder") in refused.sentence
+    assert winnow.sql("SELECT count(*) FROM messages WHERE channel = '#refused'") == [["0"]]
+
+
+def test_what_cannot_be_chosen_is_refused(winnow: Program, running: Up, half: Path) -> None:
+    mistakes = {
+        ("backfill", "--kinds", "messages,songs"): "choose from messages, topics, atoms",
+        ("backfill", "--kinds", ","): "choose from messages, topics, atoms",
+        ("import", "--timezone", "Mars/Olympus", str(half)): "Europe/Berlin",
+        ("search", " "): "empty",
+        ("search", "x" * 2001): "2000",
+        ("migrate", "nonsense"): "nonsense",
+    }
+    for words, done in zip(mistakes.values(), winnow.run_all(*mistakes), strict=True):
+        assert done.code == 2
+        assert words in done.sentence

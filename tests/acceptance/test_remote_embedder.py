@@ -1,0 +1,51 @@
+"""The whole main job with a model server that was chosen; one that was not chosen is never asked."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from plugins.program import eventually, gone
+
+if TYPE_CHECKING:
+    from plugins.model_servers import OllamaServer, OpenAIServer
+    from plugins.program import Program
+
+TEXTS = ["We decided to use blue-green deployment.", "The nightly build is broken.", "Who reviews the script?"]
+
+
+def test_chosen_ollama_makes_the_vectors_and_another_model_is_refused(
+    another: Program, ollama_server: OllamaServer, openai_server: OpenAIServer
+) -> None:
+    ollama_server.dimensions = 48
+    chosen = {"WINNOW_EMBEDDER": "ollama:nomic-embed-text", "WINNOW_OLLAMA_URL": ollama_server.url}
+    up = another.up(**chosen, OPENAI_API_KEY="sk-lies-there", OPENAI_BASE_URL=openai_server.url)
+    with up.http as http:
+        http.post("/api/v1/messages", json=[{"channel": "#models", "text": text} for text in TEXTS])
+        http.post("/api/v1/knowledge/extract", json={"channel": "#models"})
+        status = eventually(
+            lambda: (now := http.get("/api/v1/status").json())["embeddings"]["atoms"]["embedded"] and now["idle"] and now,
+            "everything is embedded",
+        )
+        assert (status["space"], status["dimensions"]) == ("ollama:nomic-embed-text", 48)
+        assert set(ollama_server.texts) >= {f"search_document: {text}" for text in TEXTS}
+        found = http.get("/api/v1/search", params={"q": "deployment"}).json()
+        assert found["degraded"] is None
+        assert "search_query: deployment" in ollama_server.texts
+        ollama_server.stop()
+        by_words = http.get("/api/v1/search", params={"q": "nightly build"}).json()
+        assert by_words["hits"]
+        assert "does not answer" in by_words["degraded"]
+        ollama_server.start()
+    everything = up.processes()
+    assert up.end(signal.SIGHUP) == 0
+    assert gone(everything.values())
+    assert openai_server.requests == []
+
+    refused = another.run("up", "--port", "0")
+    assert refused.code == 3
+    assert "set WINNOW_EMBEDDER=ollama:nomic-embed-text" in refused.sentence
+    degraded = another.run("search", "nightly", OPENAI_API_KEY="sk-lies-there", OPENAI_BASE_URL=openai_server.url)
+    assert degraded.code == 0
+    assert "by words only: the stored vectors are of ollama:nomic-embed-text" in " ".join(degraded.out.split())
+    assert openai_server.requests == []

@@ -1,0 +1,95 @@
+"""`winnow up` ends with everything it started, whoever ends it and however, and loses nothing."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from plugins.program import eventually, gone
+
+if TYPE_CHECKING:
+    from plugins.program import Program, Up
+
+SERVERS = ("postgres", "nats-server")
+
+
+def say(up: Up, channel: str, count: int) -> None:
+    messages = [
+        {"channel": channel, "external_id": str(n), "author": "ada", "text": f"{channel} says {n}"}
+        for n in range(count)
+    ]
+    with up.http as http:
+        assert http.post("/api/v1/messages", json=messages).json()["stored"] == count
+
+
+def embedded(up: Up) -> dict[str, Any]:
+    counts: dict[str, Any] = up.get("/api/v1/status")["embeddings"]["messages"]
+    return counts
+
+
+def test_what_is_killed_is_started_again_or_cleaned_up_and_no_row_is_lost(another: Program) -> None:
+    first = another.up()
+    say(first, "before", 3)
+    eventually(lambda: embedded(first)["embedded"] == 3, "three vectors")
+
+    worker = first.child("worker")
+    worker.kill()
+    say(first, "while it is away", 4)
+    eventually(lambda: embedded(first)["embedded"] == 7, "the new worker's vectors")
+    assert first.child("worker").pid != worker.pid
+
+    everything = first.processes()
+    servers = [process for process in everything.values() if process.name() in SERVERS and process.ppid() == first.pid]
+    assert sorted(process.name() for process in servers) == ["nats-server", "postgres"]
+    children = [process for process in everything.values() if "winnow.cli.main" in process.cmdline()]
+    assert len(children) == 3
+    first.send(signal.SIGKILL)
+    first.wait()
+    eventually(lambda: gone(children), "API, worker and sweeper see that they are alone")
+
+    second = another.up()
+    assert gone(servers)
+    assert embedded(second)["embedded"] == embedded(second)["total"] == 7
+    say(second, "after", 1)
+    eventually(lambda: embedded(second)["embedded"] == 8, "the vector after the restart")
+    everything = second.processes()
+    assert second.end(signal.SIGTERM) == 0
+    assert gone(everything.values()), second.output
+    assert "stopped" in second.output
+    assert not (another.data / "winnow.json").exists()
+
+
+def test_ctrl_c_is_its_normal_end(another: Program) -> None:
+    up = another.up()
+    everything = up.processes()
+    assert {process.name() for process in everything.values()} >= set(SERVERS)
+    assert up.end(signal.SIGINT) == 0
+    assert gone(everything.values())
+    assert "Traceback" not in up.output
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGHUP,), (signal.SIGINT, signal.SIGINT)], ids=["terminal", "impatience"])
+def test_a_start_that_is_broken_off_leaves_nothing(another: Program, signals: tuple[signal.Signals, ...]) -> None:
+    up = another.up_soon().wait_for("PostgreSQL and NATS")
+    everything = up.processes()
+    for number in signals:
+        up.send(number)
+    assert up.wait() in {0, 130}
+    assert gone(everything.values()), up.output
+    assert "Traceback" not in up.output
+
+
+def test_a_command_without_a_running_instance_starts_the_servers_for_itself(another: Program) -> None:
+    status = another.run("status", "--json")
+    assert (status.code, status.json["queue"]["workers"]) == (0, [])
+    psql = another.start("psql", "-c", "SELECT 'here', pg_sleep(60)")
+    everything = eventually(lambda: with_backend(psql), "psql is connected")
+    assert {process.name() for process in everything} >= set(SERVERS)
+    assert psql.end(signal.SIGTERM) == 130
+    assert gone(everything), psql.output
+
+
+def with_backend(psql: Any) -> list[Any]:
+    processes = list(psql.processes().values())
+    return processes if any(process.name() == "psql" for process in processes) else []

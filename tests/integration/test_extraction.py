@@ -1,0 +1,423 @@
+"""A run's knowledge is committed whole or not at all, and no message is ever read by two runs."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+from plugins.pipeline import SteeredExtractor, add_messages, incoming
+from winnow.domain.jobs import EmbedJob, Kind, Lane
+from winnow.domain.knowledge import AtomType, Evidence, ExtractedAtom, ExtractedLink, Extraction, LinkType
+from winnow.errors import Permanent, ProviderUnavailable, QueueUnavailable
+from winnow.pipeline.extract import Extracted, extract_knowledge
+from winnow.pipeline.ingest import ingest
+from winnow.providers.rules import RuleExtractor
+from winnow.storage.status import knowledge_counts
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from plugins.pipeline import RecordingDispatcher
+    from winnow.domain.knowledge import Window
+    from winnow.pipeline.extract import Extracting
+    from winnow.storage.engine import Database
+    from winnow.storage.unit_of_work import UnitsOfWork
+
+
+def atom(message_id: int, content: str, quote: str, *, type_: AtomType = AtomType.PROBLEM, start: int = 0) -> ExtractedAtom:
+    evidence = Evidence(message_id=message_id, start=start, end=start + len(quote), quote=quote)
+    return ExtractedAtom(
+        type=type_, title=content[:20], content=content, confidence=0.7, evidence=(evidence,), topic="releases"
+    )
+
+
+def an_atom_a_message(window: Window) -> Extraction:
+    """A problem and its solution from each message."""
+    atoms = [
+        made
+        for message in window.messages
+        for made in (
+            atom(message.id, f"problem {message.text}", message.text),
+            atom(message.id, f"solution {message.text}", message.text, type_=AtomType.SOLUTION),
+        )
+    ]
+    links = tuple(
+        ExtractedLink(source=place + 1, target=place, type=LinkType.SOLVES, confidence=0.5)
+        for place in range(0, len(atoms), 2)
+    )
+    topics = {message.id: "releases" for message in window.messages}
+    return Extraction(atoms=tuple(atoms), links=links, message_topics=topics)
+
+
+async def numbers(sql: asyncpg.Connection) -> dict[str, int]:
+    tables = ("atoms", "atom_links", "atom_evidence", "topics", "extraction_queue")
+    return {table: await sql.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
+
+
+NOTHING = {"atoms": 0, "atom_links": 0, "atom_evidence": 0, "topics": 0}
+
+
+async def test_all_of_a_run_is_stored_and_promised(
+    extracting: Extracting, extractor: SteeredExtractor, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one", "two", "three"])
+    extractor.answer = an_atom_a_message
+    assert await extract_knowledge(extracting, ids, lane=Lane.LIVE) == Extracted(done=1, messages=3, atoms=6)
+    assert await numbers(sql) == {
+        "atoms": 6, "atom_links": 3, "atom_evidence": 6, "topics": 1, "extraction_queue": 0
+    }  # fmt: skip
+    run = await sql.fetchrow("SELECT * FROM extraction_runs")
+    assert (run["state"], run["atoms"], run["topics"], run["links"]) == ("done", 6, 1, 3)
+    assert (run["extractor"], run["message_ids"], run["lease_until"]) == ("steered", ids, None)
+    atom_ids = [row["id"] for row in await sql.fetch("SELECT id FROM atoms")]
+    topic_id = await sql.fetchval("SELECT id FROM topics WHERE name = 'releases'")
+    assert sorted(dispatcher.ids(EmbedJob, Kind.ATOMS)) == sorted(atom_ids)
+    assert dispatcher.ids(EmbedJob, Kind.TOPICS) == [topic_id]
+    assert dispatcher.ids(EmbedJob, Kind.MESSAGES) == ids
+    assert dispatcher.lanes == {Lane.LIVE}
+    assert {row["topic_id"] for row in await sql.fetch("SELECT topic_id FROM messages")} == {topic_id}
+    links = await sql.fetch(
+        "SELECT s.type AS source, g.type AS target, l.type FROM atom_links l "
+        "JOIN atoms s ON s.id = source_id JOIN atoms g ON g.id = target_id"
+    )
+    assert {tuple(row) for row in links} == {("solution", "problem", "solves")}
+
+
+async def test_nothing_is_found_twice(
+    extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one"])
+    await extract_knowledge(extracting, ids, lane=Lane.LIVE)
+    assert await extract_knowledge(extracting, ids, lane=Lane.LIVE) == Extracted()
+    assert len(extractor.windows) == 1
+
+
+@pytest.mark.parametrize("error", [ProviderUnavailable("away"), Permanent("cannot")])
+async def test_an_extractor_that_fails_gives_the_messages_back_and_the_next_window_its_turn(
+    error: Exception,
+    extracting: Extracting,
+    extractor: SteeredExtractor,
+    dispatcher: RecordingDispatcher,
+    sql: asyncpg.Connection,
+) -> None:
+    ids = await add_messages(sql, ["culprit", "two"], channel="#a") + await add_messages(sql, ["three"], channel="#b")
+
+    async def fail(window: Window) -> None:
+        if window.channel == "#a":
+            raise error
+
+    extractor.during, extractor.answer = fail, an_atom_a_message
+    assert await extract_knowledge(extracting, ids, lane=Lane.BULK) == Extracted(done=1, failed=1, messages=1, atoms=2)
+    run = await sql.fetchrow("SELECT * FROM extraction_runs WHERE channel = '#a'")
+    assert (run["state"], run["error"]) == ("failed", str(error))
+    rows = await sql.fetch("SELECT message_id, run_id FROM extraction_queue ORDER BY message_id")
+    assert [tuple(row) for row in rows] == [(ids[0], None), (ids[1], None)]
+    assert dispatcher.ids(EmbedJob, Kind.MESSAGES) == [ids[2]]
+    extractor.during = None
+    assert await extract_knowledge(extracting, ids, lane=Lane.BULK) == Extracted(done=1, messages=2, atoms=4)
+
+
+async def test_a_bug_is_raised_and_leaves_no_half(
+    extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one"])
+    extractor.answer = lambda _window: 1 / 0  # type: ignore[assignment,return-value]
+    with pytest.raises(ZeroDivisionError):
+        await extract_knowledge(extracting, ids, lane=Lane.LIVE)
+    assert await sql.fetchval("SELECT error FROM extraction_runs") == "ZeroDivisionError: division by zero"
+    assert await sql.fetchval("SELECT run_id IS NULL FROM extraction_queue")
+
+
+@pytest.mark.parametrize("table", ["topics", "atoms", "atom_evidence", "atom_links", "extraction_runs"])
+async def test_a_commit_that_fails_at_any_table_leaves_nothing(
+    table: str,
+    extracting: Extracting,
+    extractor: SteeredExtractor,
+    dispatcher: RecordingDispatcher,
+    sql: asyncpg.Connection,
+) -> None:
+    ids = await add_messages(sql, ["one", "two"])
+    extractor.answer = an_atom_a_message
+    await sql.execute("CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$")
+    when = "new.state = 'done'" if table == "extraction_runs" else "true"
+    await sql.execute(
+        f"CREATE TRIGGER fail BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION fail()"
+    )
+    with pytest.raises(Exception, match="no room"):
+        await extract_knowledge(extracting, ids, lane=Lane.LIVE)
+    assert await numbers(sql) == NOTHING | {"extraction_queue": 2}
+    assert dispatcher.jobs == []
+    assert await sql.fetchval("SELECT count(*) FROM messages WHERE topic_id IS NOT NULL") == 0
+    await sql.execute("DROP FUNCTION fail CASCADE")
+    assert (await extract_knowledge(extracting, ids, lane=Lane.LIVE)).atoms == 4
+
+
+async def test_a_quote_of_a_message_deleted_meanwhile_fails_the_run_and_no_more(
+    extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one", "two"])
+
+    async def delete(_window: Window) -> None:
+        await sql.execute("DELETE FROM messages WHERE id = $1", ids[0])
+
+    extractor.during, extractor.answer = delete, an_atom_a_message
+    with pytest.raises(Exception, match="atom_evidence"):
+        await extract_knowledge(extracting, ids, lane=Lane.LIVE)
+    extractor.during = None
+    assert await extract_knowledge(extracting, ids, lane=Lane.LIVE) == Extracted(done=1, messages=1, atoms=2)
+
+
+async def test_a_hook_that_fails_changes_nothing_about_the_extraction(
+    extracting: Extracting, extractor: SteeredExtractor, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one"])
+    extractor.answer, dispatcher.error = an_atom_a_message, QueueUnavailable()
+    assert await extract_knowledge(extracting, ids, lane=Lane.LIVE) == Extracted(done=1, messages=1, atoms=2)
+    assert await sql.fetchval("SELECT value FROM counters WHERE name = 'hook.failed'") == 1
+
+
+async def test_concurrent_calls_never_read_a_message_twice(
+    extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, [f"text {number}" for number in range(35)])
+
+    async def think(_window: Window) -> None:
+        await asyncio.sleep(0.01)
+
+    extractor.during = think
+    done = await asyncio.gather(
+        *(extract_knowledge(extracting, part, lane=Lane.LIVE) for part in (ids, ids[::-1], ids[5:20], ids[10:]))
+    )
+    assert sum(one.messages for one in done) == 35
+    assert sum(one.failed for one in done) == 0
+    read = [message.id for window in extractor.windows for message in window.messages]
+    assert sorted(read) == ids
+    assert all(window.messages for window in extractor.windows), "no run without a message"
+    of_runs = [row["id"] for row in await sql.fetch("SELECT unnest(message_ids) AS id FROM extraction_runs")]
+    assert sorted(of_runs) == ids, "a run names the messages it has read, no others"
+
+
+async def test_a_dead_run_is_given_up_and_its_late_commit_is_refused(
+    extracting: Extracting, extractor: SteeredExtractor, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one"])
+
+    async def freeze(_window: Window) -> None:
+        assert await extracting.store.fail_dead_runs() == 0, "its lease is good"
+        await sql.execute("UPDATE extraction_runs SET lease_until = now() - interval '1 second'")
+        assert await extracting.store.fail_dead_runs() == 1
+        assert await extracting.store.fail_dead_runs() == 0
+
+    extractor.during, extractor.answer = freeze, an_atom_a_message
+    assert await extract_knowledge(extracting, ids, lane=Lane.LIVE) == Extracted(failed=1)
+    assert await numbers(sql) == NOTHING | {"extraction_queue": 1}
+    assert dispatcher.jobs == []
+    run = await sql.fetchrow("SELECT state, error FROM extraction_runs")
+    assert tuple(run) == ("failed", "its worker stopped in the middle")
+    extractor.during = None
+    assert await extract_knowledge(extracting, ids, lane=Lane.LIVE) == Extracted(done=1, messages=1, atoms=2)
+
+
+async def test_giving_up_a_run_in_the_middle_of_its_commit_ends_in_no_deadlock(
+    extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection, somebody: asyncpg.Connection
+) -> None:
+    """Both need the run and its queue entries; here the sweeper has the first when the commit begins."""
+    ids = await add_messages(sql, ["one"])
+    seen = asyncio.Event()
+
+    async def freeze(_window: Window) -> None:
+        await somebody.execute("BEGIN")
+        await somebody.execute("UPDATE extraction_runs SET state = 'failed', lease_until = NULL")
+        seen.set()
+
+    extractor.during, extractor.answer = freeze, an_atom_a_message
+    run = asyncio.create_task(extract_knowledge(extracting, ids, lane=Lane.LIVE))
+    await seen.wait()
+    await wait_until_blocked(sql)
+    await somebody.execute("UPDATE extraction_queue SET run_id = NULL")
+    await somebody.execute("COMMIT")
+    assert await run == Extracted(failed=1)
+    assert await numbers(sql) == NOTHING | {"extraction_queue": 1}
+
+
+async def test_runs_that_find_the_same_atoms_in_another_order_do_not_deadlock(
+    extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection, somebody: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one"])
+    extractor.answer = lambda _window: Extraction(atoms=(atom(ids[0], "b", "o"), atom(ids[0], "A", "o")))
+    insert = "INSERT INTO atoms (type, title, content) VALUES ('problem', 't', $1)"
+    await somebody.execute("BEGIN")
+    await somebody.execute(insert, "a")  # another run, that goes by the order of contents as well
+    run = asyncio.create_task(extract_knowledge(extracting, ids, lane=Lane.LIVE))
+    await wait_until_blocked(sql)
+    await somebody.execute(insert, "b")
+    await somebody.execute("COMMIT")
+    assert await run == Extracted(done=1, messages=1, atoms=2)
+    assert await sql.fetchval("SELECT count(*) FROM atoms") == 2
+
+
+@pytest.fixture
+async def somebody(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Another session on the database, that may leave a transaction open."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+async def wait_until_blocked(sql: asyncpg.Connection) -> None:
+    """Until one session of this database waits for another."""
+    async with asyncio.timeout(10):
+        while not await sql.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND cardinality(pg_blocking_pids(pid)) > 0"
+        ):
+            await asyncio.sleep(0.01)
+
+
+async def test_the_lease_of_a_run_is_kept_while_the_extractor_is_slow(
+    extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one"])
+
+    async def think(_window: Window) -> None:
+        for _ in range(4):
+            await asyncio.sleep(0.4)
+            assert await extracting.store.fail_dead_runs() == 0
+
+    extractor.during = think
+    assert (await extract_knowledge(replace(extracting, lease_seconds=1), ids, lane=Lane.LIVE)).done == 1
+
+
+async def test_a_cancelled_call_gives_its_messages_back(
+    extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one"])
+    thinking = asyncio.Event()
+
+    async def think(_window: Window) -> None:
+        thinking.set()
+        await asyncio.sleep(60)
+
+    extractor.during = think
+    call = asyncio.create_task(extract_knowledge(extracting, ids, lane=Lane.LIVE))
+    await thinking.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert await sql.fetchval("SELECT run_id IS NULL FROM extraction_queue")
+    assert await sql.fetchval("SELECT state FROM extraction_runs") == "failed"
+
+
+async def test_no_transaction_is_open_while_the_extractor_thinks(
+    extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection
+) -> None:
+    seen = []
+
+    async def look(_window: Window) -> None:
+        seen.append(
+            await sql.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+            )
+        )
+
+    extractor.during = look
+    await extract_knowledge(extracting, await add_messages(sql, ["one"]), lane=Lane.LIVE)
+    assert seen == [0]
+
+
+async def test_twins_of_two_windows_become_one_atom_with_the_evidence_of_both(
+    extracting: Extracting, extractor: SteeredExtractor, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["The build fails"], channel="#a") + await add_messages(
+        sql, ["the BUILD fails"], channel="#b"
+    )
+    extractor.answer = lambda window: Extraction(
+        atoms=tuple(atom(message.id, message.text, message.text) for message in window.messages)
+    )
+    await extract_knowledge(extracting, ids, lane=Lane.LIVE)
+    (found,) = await sql.fetch("SELECT id, content FROM atoms")
+    assert found["content"] == "The build fails"
+    evidence = await sql.fetch("SELECT message_id, quote FROM atom_evidence WHERE atom_id = $1", found["id"])
+    assert {tuple(row) for row in evidence} == {(ids[0], "The build fails"), (ids[1], "the BUILD fails")}
+    assert dispatcher.ids(EmbedJob, Kind.ATOMS) == [found["id"]] * 2, "a grown atom is promised, too"
+
+
+async def test_a_link_between_twins_that_became_one_atom_is_left_out(
+    extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one"])
+    extractor.answer = lambda _window: Extraction(
+        atoms=(atom(ids[0], "same", "one"), atom(ids[0], "SAME", "one")),
+        links=(ExtractedLink(source=0, target=1, type=LinkType.SUPPORTS, confidence=1),),
+    )
+    assert await extract_knowledge(extracting, ids, lane=Lane.LIVE) == Extracted(done=1, messages=1, atoms=1)
+    assert await sql.fetchval("SELECT links FROM extraction_runs") == 0
+
+
+async def test_a_topic_that_exists_is_used_again(
+    extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection
+) -> None:
+    extractor.answer = an_atom_a_message
+    for text in ("one", "two"):
+        await extract_knowledge(extracting, await add_messages(sql, [text]), lane=Lane.LIVE)
+    assert await sql.fetchval("SELECT count(*) FROM topics") == 1
+
+
+async def test_a_window_is_shown_what_was_said_before_it(
+    extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, [f"text {number}" for number in range(5)])
+    await extract_knowledge(extracting, ids[3:], lane=Lane.LIVE)
+    (window,) = extractor.windows
+    assert [message.id for message in window.context] == ids[1:3]
+    assert [message.id for message in window.messages] == ids[3:]
+    assert all(0 <= message.importance <= 1 for message in window.messages), "unscored messages are scored on the way"
+
+
+TALK = """We have to decide how to ship the release.
+The build fails on Windows because the path is too long.
+RESOLVED: We will use Postgres for storage
+ACTION: bob to write the migration guide by Friday
+Can somebody explain how the backfill works?
+I fixed the build by shortening the path.
+мы решили перенести релиз на пятницу
+🙂 emoji first: The proposal is to drop Python 3.10""".splitlines()
+
+
+async def test_the_built_in_extractor_s_quotes_are_the_messages_own_words(
+    extracting: Extracting, units: UnitsOfWork, sql: asyncpg.Connection
+) -> None:
+    stored = await ingest(units, [incoming(number, text) for number, text in enumerate(TALK)], lane=Lane.LIVE)
+    tools = replace(extracting, extractor=RuleExtractor())
+    assert (await extract_knowledge(tools, stored.ids, lane=Lane.LIVE)).atoms > 0
+    evidence = await sql.fetch(
+        "SELECT e.*, m.text FROM atom_evidence e JOIN messages m ON m.id = e.message_id"
+    )
+    assert evidence
+    for row in evidence:
+        assert row["text"][row["start_char"] : row["end_char"]] == row["quote"]
+    proven = await sql.fetchval("SELECT count(*) FROM atoms a WHERE EXISTS (SELECT FROM atom_evidence WHERE atom_id = a.id)")
+    assert proven == await sql.fetchval("SELECT count(*) FROM atoms")
+
+
+async def test_the_counts_of_knowledge_tell_where_it_stands(
+    extracting: Extracting, extractor: SteeredExtractor, database: Database, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one", "two", "three"])
+    extractor.answer = an_atom_a_message
+
+    async def look(_window: Window) -> None:
+        counts = await knowledge_counts(database)
+        assert (counts.messages_waiting, counts.messages_in_hand, dict(counts.runs)) == (1, 2, {"running": 1})
+
+    extractor.during = look
+    await extract_knowledge(extracting, ids[:2], lane=Lane.LIVE)
+    counts = await knowledge_counts(database)
+    assert (counts.messages_waiting, counts.messages_in_hand, dict(counts.runs)) == (1, 0, {"done": 1})
+    assert dict(counts.atoms) == {"problem": 2, "solution": 2}
+
