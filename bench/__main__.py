@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from bench.stage import without_surroundings
 from bench.tables import Options, Table, say
+
 from winnow.embedded.postgres import MAJOR_VERSION
 from winnow.errors import WinnowError
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import httpx
-
 from bench.stage import chat_files, is_idle, messages_of, repeated, stage, until_idle
 from bench.tables import Table, percentile, say
 from bench.timing import TimedUnits, silent_units
+
 from winnow.domain.jobs import EmbedJob, Kind, Lane, in_batches
 from winnow.pipeline.ingest import ingest
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bench.stage import Stage
     from bench.tables import Options
+
     from winnow.domain.messages import IncomingMessage
 
 QUEUED = 10_000
@@ -81,8 +82,11 @@ async def run(options: Options) -> list[Table]:
         title="latency: from a committed message to its stored vector",
         columns=("beside it", "probes", "POST: p50, ms", "p99", "commit: p50, ms", "p99", "p50 / idle", "p99 / idle"),
         notes=[
-            "POST: from sending `POST /api/v1/messages` to the vector being visible to another connection; commit: from "
-            "the end of the transaction in this process. Seen by asking every millisecond. Ratios are of `commit`.",
+            (
+                "POST: from sending `POST /api/v1/messages` to the vector being visible to another connection; commit: "
+                "from the end of the transaction in this process. Seen by asking every millisecond. Ratios "
+                "are of `commit`."
+            ),
         ],
     )
     idle: Waits | None = None

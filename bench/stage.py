@@ -99,7 +99,7 @@ async def stage(*processes: Sequence[str], **settings: object) -> AsyncIterator[
 
 async def _start(children: Children, processes: Sequence[Sequence[str]], winnow: Winnow) -> str:
     url = ""
-    for number, (name, *arguments) in enumerate(processes):
+    for name, *arguments in processes:
         given = list(arguments)
         if name == "api":
             with closing(listen("127.0.0.1", 0)) as bound:
@@ -107,7 +107,6 @@ async def _start(children: Children, processes: Sequence[Sequence[str]], winnow:
             given += ["--port", str(port)]
         await children.start(name, *given)
         children.raise_if_fallen()
-        del number
     lanes = _lanes_served(processes)
     async with asyncio.timeout(READY_SECONDS), httpx.AsyncClient(trust_env=False) as client:
         while not await _ready(client, url, lanes, winnow):

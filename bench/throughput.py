@@ -8,17 +8,19 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import psutil
-from taskiq import TaskiqMiddleware
-from typing_extensions import override
-
 from bench.stage import chat_files, messages_of, stage, until_idle
 from bench.tables import Table, say
 from bench.timing import Clock, TimedEmbedder, TimedExtractor, TimedStore, TimedUnits
+from taskiq import TaskiqMiddleware
+from typing_extensions import override
+
 from winnow.cli.importing import How, import_files
-from winnow.domain.jobs import ExtractJob, Lane, in_batches
+from winnow.domain.jobs import ExtractJob, Kind, Lane, in_batches
 from winnow.pipeline.sweep import EXTRACTION_JOB_MESSAGES
 from winnow.providers.rules import RuleExtractor
 from winnow.sources.recognise import open_source
@@ -27,12 +29,10 @@ from winnow.worker import work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
-
-    from taskiq import TaskiqMessage, TaskiqResult
 
     from bench.stage import Stage
     from bench.tables import Options
+    from taskiq import TaskiqMessage, TaskiqResult
 
 LEAST_MESSAGES = 10_000
 LONGEST_SECONDS = 400.0
@@ -50,8 +50,10 @@ async def run(options: Options) -> list[Table]:
         title="throughput: import → score → extract → embed, everything done",
         columns=("workers", "messages", "atoms", "rows embedded", "seconds", "messages/s", "imported after, s"),
         notes=[
-            f"The sample {copies} times over, each copy in channels of its own (so most atoms of a later copy are found "
-            "to be known). API, sweeper and workers are processes; the import runs in the benchmark's.",
+            (
+                f"The sample {copies} times over, each copy in a channel of its own (so most atoms of a later copy are "
+                "found to be known). API, sweeper and workers are processes; the import runs in the benchmark's."
+            ),
         ],
     )
     memory = Table(title="throughput: peak memory during the run with one worker", columns=("process", "MiB"))
@@ -74,7 +76,7 @@ def _copies(folder: Path, paths: Sequence[Path], copies: int) -> list[list[Path]
     made = []
     for number in range(copies):
         (into := folder / f"copy-{number}").mkdir()
-        made.append([shutil.copy2(path, into / path.name) for path in paths])
+        made.append([Path(shutil.copy2(path, into / path.name)) for path in paths])
     return made
 
 
@@ -91,11 +93,9 @@ async def _whole_job(made: Stage, paths: Sequence[Path], copies: int) -> tuple[s
     ended = await until_idle(made, timeout_seconds=LONGEST_SECONDS)
     await _use_api(made)
     counts = await winnow.embeddings.counts()
-    state = await winnow.overviewing().embeddings.counts()
-    embedded = sum(count.embedded for count in state.values())
-    atoms = next(count.total for kind, count in counts.items() if kind.value == "atoms")
+    embedded = sum(count.embedded for count in counts.values())
     seconds = ended - started
-    return stored, atoms, embedded, seconds, stored / seconds, imported
+    return stored, counts[Kind.ATOMS].total, embedded, seconds, stored / seconds, imported
 
 
 async def _extract_the_rest(made: Stage) -> None:
@@ -107,8 +107,6 @@ async def _extract_the_rest(made: Stage) -> None:
 
 async def _use_api(made: Stage) -> None:
     """Some searches, so that the API's memory is that of one in use."""
-    import httpx  # noqa: PLC0415
-
     async with httpx.AsyncClient(trust_env=False, base_url=made.api_url, timeout=30) as client:
         for number in range(API_CALLS if made.api_url else 0):
             (await client.get("/api/v1/search", params={"q": f"how are lists framed {number}"})).raise_for_status()
@@ -242,8 +240,10 @@ def _shares(clock: Clock, worked: float, stored: int, tasks: int) -> Table:
         title="throughput: each stage's share, one task at a time",
         columns=("stage", "seconds", "share", "µs a message"),
         notes=[
-            f"{stored:,} messages, {tasks:,} tasks, one process, nothing overlapping: {whole:.1f} s in all. With real "
-            "processes the stages overlap, so the whole job is faster than this sum."
+            (
+                f"{stored:,} messages, {tasks:,} tasks, one process, nothing overlapping: {whole:.1f} s in all. With "
+                "real processes the stages overlap, and share the processors."
+            )
         ],
     )
     for name, took in parts.items():

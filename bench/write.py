@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import numpy as np
+from bench.stage import stage
+from bench.tables import Table, percentile, say
+from bench.timing import silent_units
 from pgvector.sqlalchemy import Vector
 from sqlalchemy import BigInteger, Column, MetaData, bindparam, update
 from sqlalchemy import Table as SqlTable
 
-from bench.stage import stage
-from bench.tables import Table, percentile, say
-from bench.timing import silent_units
 from winnow.domain.jobs import Kind, Lane
 from winnow.domain.messages import IncomingMessage
 from winnow.domain.spaces import EmbedderIdentity
@@ -26,11 +26,11 @@ from winnow.storage.spaces import create_space
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.stage import Stage
+    from bench.tables import Options
     from numpy.typing import NDArray
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from bench.stage import Stage
-    from bench.tables import Options
     from winnow.domain.spaces import Space
 
 BATCH = 100
@@ -47,9 +47,12 @@ async def run(options: Options) -> list[Table]:
         title="write: storing vectors, 100 rows a transaction",
         columns=("dimensions", "HNSW", "way", "ms a row (p50)", "p90", "against ours"),
         notes=[
-            "ours: EmbeddingStore.write, binary, with everything (lock, text hash and space checked, jobs deleted, "
-            "commit). text, row by row: SQLAlchemy's `Vector` type and an UPDATE for each row (executemany). text, one "
-            "statement: what remains of the difference when only the encoding differs. Neither text way checks anything."
+            (
+                "ours: EmbeddingStore.write, binary, with everything (lock, text hash and space checked, jobs deleted, "
+                "commit). text, row by row: SQLAlchemy's `Vector` type and an UPDATE for each row (executemany). text, "
+                "one statement: what remains of the difference when only the encoding differs. Neither text way checks "
+                "anything."
+            )
         ],
     )
     for dimensions in (256, 1536):
@@ -91,7 +94,7 @@ async def _write(made: Stage, dimensions: int, *, indexed: bool, rounds: int) ->
                 start = (number * len(WAYS) + place) * BATCH
                 ids = rows[start : start + BATCH]
                 vectors = random.standard_normal((BATCH, dimensions), dtype=np.float32)
-                seconds = await _one(way, database, engine, space, ids, vectors)
+                seconds = await _one(way, database=database, engine=engine, space=space, ids=ids, vectors=vectors)
                 if number:  # the first round warms up
                     found[way].append(seconds)
     finally:
@@ -109,7 +112,7 @@ async def _rows(made: Stage, count: int) -> list[int]:
 
 
 async def _one(
-    way: str, database: Database, engine: AsyncEngine, space: Space, ids: Sequence[int], vectors: NDArray[np.float32]
+    way: str, *, database: Database, engine: AsyncEngine, space: Space, ids: Sequence[int], vectors: NDArray[np.float32]
 ) -> float:
     if way == "ours":
         return await _ours(database, space, ids, vectors)

@@ -1,4 +1,4 @@
-"""The whole road over HTTP, live: messages in, embedded and extracted by themselves, found; mistakes get a clean answer."""
+"""The whole road over HTTP: messages in, embedded and extracted by themselves, found; mistakes are told cleanly."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+
 from plugins.program import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import httpx
+
     from plugins.program import Program, Up
 
 MESSAGES = "/api/v1/messages"
@@ -104,9 +106,10 @@ def test_messages_become_knowledge_that_is_found(running: Up, http: httpx.Client
     ]
 
 
-def idle(http: httpx.Client) -> dict[str, Any] | None:
+def idle(http: httpx.Client) -> dict[str, Any]:
+    """The status, once nothing is on its way; until then nothing."""
     status: dict[str, Any] = http.get("/api/v1/status").json()
-    return status if status["idle"] else None
+    return status if status["idle"] else {}
 
 
 def test_extraction_is_to_be_had_by_hand(http: httpx.Client) -> None:
@@ -210,7 +213,7 @@ def assert_is_problem(answer: httpx.Response, status: int, words: str) -> None:
         ("DELETE", MESSAGES, None, 405, "Method Not Allowed"),
     ],
 )
-def test_every_other_mistake_is_told_as_well(
+def test_every_other_mistake_is_told_as_well(  # noqa: PLR0917 - pytest calls by keyword
     http: httpx.Client, method: str, path: str, body: Any, status: int, words: str
 ) -> None:
     assert_is_problem(http.request(method, path, json=body), status, words)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from plugins.program import Call
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -55,7 +57,7 @@ def test_a_file_that_is_no_chat_is_refused_before_anything_is_stored(
     )
     wrong = {"missing": "does not exist", "binary": "not text", "empty": "is empty", "packed.gz": "compressed"}
     names = [*wrong, "."]
-    done = winnow.run_all(*(("import", str(tmp_path / "chat.jsonl"), str(tmp_path / name)) for name in names))
+    done = winnow.run_in_turn(*(Call("import", str(tmp_path / "chat.jsonl"), str(tmp_path / name)) for name in names))
     for name, refused in zip(names, done, strict=True):
         assert refused.code == 2
         assert wrong.get(name, "is a folder") in refused.sentence
@@ -71,6 +73,7 @@ def test_what_cannot_be_chosen_is_refused(winnow: Program, running: Up, half: Pa
         ("search", "x" * 2001): "2000",
         ("migrate", "nonsense"): "nonsense",
     }
-    for words, done in zip(mistakes.values(), winnow.run_all(*mistakes), strict=True):
+    all_done = winnow.run_in_turn(*(Call(*mistake) for mistake in mistakes))
+    for words, done in zip(mistakes.values(), all_done, strict=True):
         assert done.code == 2
         assert words in done.sentence

@@ -24,7 +24,9 @@ def test_chosen_ollama_makes_the_vectors_and_another_model_is_refused(
         http.post("/api/v1/messages", json=[{"channel": "#models", "text": text} for text in TEXTS])
         http.post("/api/v1/knowledge/extract", json={"channel": "#models"})
         status = eventually(
-            lambda: (now := http.get("/api/v1/status").json())["embeddings"]["atoms"]["embedded"] and now["idle"] and now,
+            lambda: (
+                (now := http.get("/api/v1/status").json())["embeddings"]["atoms"]["embedded"] and now["idle"] and now
+            ),
             "everything is embedded",
         )
         assert (status["space"], status["dimensions"]) == ("ollama:nomic-embed-text", 48)

@@ -41,7 +41,9 @@ def test_the_sample_becomes_knowledge_once(another: Program) -> None:
         assert embedded == total > 0, kind
     for kind in ("decision", "action", "question", "problem"):
         assert before[kind][0] > 0
-        assert re.search(rf"^  {kind} .*\n(?: .*\n)*?    “", first.out, re.MULTILINE), f"no {kind} with a quote is shown"
+        assert re.search(rf"^  {kind} .*\n(?: .*\n)*?    “", first.out, re.MULTILINE), (
+            f"no {kind} with a quote is shown"
+        )
     assert before["without evidence"][0] == 0
     assert re.search(r"over NATS +[1-9][\d,]* tasks sent and done, 0 dead letters", first.out)
     assert first.out.count("search:") == 3

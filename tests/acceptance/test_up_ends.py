@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from plugins.program import eventually, gone
 
 if TYPE_CHECKING:
@@ -54,36 +53,28 @@ def test_what_is_killed_is_started_again_or_cleaned_up_and_no_row_is_lost(anothe
     say(second, "after", 1)
     eventually(lambda: embedded(second)["embedded"] == 8, "the vector after the restart")
     everything = second.processes()
-    assert second.end(signal.SIGTERM) == 0
+    assert second.end(signal.SIGINT) == 0
     assert gone(everything.values()), second.output
     assert "stopped" in second.output
     assert not (another.data / "winnow.json").exists()
 
 
-def test_ctrl_c_is_its_normal_end(another: Program) -> None:
-    up = another.up()
-    everything = up.processes()
-    assert {process.name() for process in everything.values()} >= set(SERVERS)
-    assert up.end(signal.SIGINT) == 0
-    assert gone(everything.values())
-    assert "Traceback" not in up.output
-
-
-@pytest.mark.parametrize("signals", [(signal.SIGHUP,), (signal.SIGINT, signal.SIGINT)], ids=["terminal", "impatience"])
-def test_a_start_that_is_broken_off_leaves_nothing(another: Program, signals: tuple[signal.Signals, ...]) -> None:
+def test_a_start_that_is_broken_off_by_an_impatient_person_leaves_nothing(another: Program) -> None:
     up = another.up_soon().wait_for("PostgreSQL and NATS")
     everything = up.processes()
-    for number in signals:
-        up.send(number)
+    assert {process.name() for process in everything.values()} >= set(SERVERS)
+    up.send(signal.SIGINT)
+    up.send(signal.SIGINT)
     assert up.wait() in {0, 130}
     assert gone(everything.values()), up.output
     assert "Traceback" not in up.output
 
 
 def test_a_command_without_a_running_instance_starts_the_servers_for_itself(another: Program) -> None:
-    status = another.run("status", "--json")
-    assert (status.code, status.json["queue"]["workers"]) == (0, [])
-    psql = another.start("psql", "-c", "SELECT 'here', pg_sleep(60)")
+    searched, status = another.run("search", "anything"), another.run("status", "--json")
+    assert (searched.code, status.code, status.json["queue"]["workers"]) == (0, 0, [])
+    assert "nothing found" in searched.out
+    psql = another.start("psql", "-c", "SELECT pg_sleep(60)")
     everything = eventually(lambda: with_backend(psql), "psql is connected")
     assert {process.name() for process in everything} >= set(SERVERS)
     assert psql.end(signal.SIGTERM) == 130

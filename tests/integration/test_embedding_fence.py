@@ -11,6 +11,7 @@ import pytest
 
 from plugins.pipeline import SteeredEmbedder, add_messages, add_row, another, come_due, job_of, vector_in
 from winnow.domain.jobs import Kind
+from winnow.errors import ProviderUnavailable
 from winnow.pipeline.embed import Embedded, embed_rows
 from winnow.pipeline.spaces import Spaces
 from winnow.providers.local import LocalEmbedder
@@ -51,7 +52,12 @@ async def test_the_built_in_model_s_vectors_are_stored_as_it_made_them(
     embedding: Embedding, database: Database, sql: asyncpg.Connection
 ) -> None:
     local = LocalEmbedder()
-    texts = ["The build fails on Windows", "мы решили перенести релиз", "🙂 emoji and \u200bodd\u00a0spaces", "a" * 9000]
+    texts = [
+        "The build fails on Windows",
+        "мы решили перенести релиз",
+        "🙂 emoji and \u200bodd\u00a0spaces",
+        "a" * 9000,
+    ]
     ids = await add_messages(sql, texts)
     tools = Embedding_with(embedding, database, local)
     assert (await embed_rows(tools, M, ids)).embedded == 4
@@ -160,8 +166,14 @@ async def test_a_row_locked_for_a_moment_is_written_with_the_vector_in_hand(
 
 
 async def test_a_row_that_stays_locked_does_not_hold_up_its_neighbours_and_is_embedded_later(
-    embedding: Embedding, embedder: SteeredEmbedder, sql: asyncpg.Connection, somebody: asyncpg.Connection
+    *,
+    embedding: Embedding,
+    embedder: SteeredEmbedder,
+    sql: asyncpg.Connection,
+    somebody: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("winnow.domain.backoff.random.random", lambda: 1.0)
     ids = await add_messages(sql, ["one", "two", "three"])
     await embedding.spaces.ours()
     await somebody.execute("BEGIN")
@@ -224,8 +236,6 @@ async def test_a_job_that_came_due_under_an_open_edit_is_left_alone(
 async def test_a_refusal_or_a_wait_is_noted_around_an_open_edit(
     embedding: Embedding, embedder: SteeredEmbedder, sql: asyncpg.Connection, somebody: asyncpg.Connection
 ) -> None:
-    from winnow.errors import ProviderUnavailable
-
     ids = await add_messages(sql, ["one", "two"])
 
     async def edit(_texts: Sequence[str]) -> None:
@@ -255,7 +265,7 @@ async def test_edits_in_any_order_and_embedding_never_deadlock(
                     await somebody.execute("UPDATE messages SET text = $2 WHERE id = $1", row_id, f"{row_id} {round_}")
 
     async def embed(tools: Embedding) -> None:
-        for _ in range(6):
+        for _ in range(4):
             await embed_rows(tools, M, ids)
 
     editor = asyncio.create_task(edit())
@@ -300,8 +310,12 @@ async def test_no_transaction_is_open_while_the_model_thinks(
                 "AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
             )
         )
-        seen.append(await sql.fetchval("SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
-                                       "WHERE c.relname = 'messages' AND l.pid <> pg_backend_pid()"))
+        seen.append(
+            await sql.fetchval(
+                "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
+                "WHERE c.relname = 'messages' AND l.pid <> pg_backend_pid()"
+            )
+        )
 
     embedder.during = look
     await embed_rows(embedding, M, ids)

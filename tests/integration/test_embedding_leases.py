@@ -10,6 +10,7 @@ import numpy as np
 
 from plugins.pipeline import SteeredEmbedder, add_messages, another, come_due, job_of, vector_in
 from winnow.domain.jobs import Kind
+from winnow.errors import TextRefused
 from winnow.pipeline.embed import Embedded, embed_rows
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ async def test_the_lease_is_kept_while_the_model_is_slow(
     other = another(embedding, database)
 
     async def think(_texts: Sequence[str]) -> None:
-        for _ in range(4):
-            await asyncio.sleep(0.5)
+        for _ in range(3):
+            await asyncio.sleep(0.45)
             assert await embed_rows(other, M, ids) == Embedded()
 
     embedder.during = think
@@ -128,8 +129,6 @@ async def test_the_late_writer_may_win_while_the_new_holder_still_thinks(
 async def test_what_a_late_worker_has_to_report_does_not_touch_the_new_holder_s_rows(
     embedding: Embedding, embedder: SteeredEmbedder, database: Database, sql: asyncpg.Connection
 ) -> None:
-    from winnow.errors import TextRefused
-
     ids = await add_messages(sql, ["one"])
     slow = SteeredEmbedder()
     other = another(embedding, database, slow)

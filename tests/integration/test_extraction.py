@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from plugins.jetstream import eventually
 from plugins.pipeline import SteeredExtractor, add_messages, incoming
 from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.domain.knowledge import AtomType, Evidence, ExtractedAtom, ExtractedLink, Extraction, LinkType
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from winnow.storage.unit_of_work import UnitsOfWork
 
 
-def atom(message_id: int, content: str, quote: str, *, type_: AtomType = AtomType.PROBLEM, start: int = 0) -> ExtractedAtom:
+def atom(
+    message_id: int, content: str, quote: str, *, type_: AtomType = AtomType.PROBLEM, start: int = 0
+) -> ExtractedAtom:
     evidence = Evidence(message_id=message_id, start=start, end=start + len(quote), quote=quote)
     return ExtractedAtom(
         type=type_, title=content[:20], content=content, confidence=0.7, evidence=(evidence,), topic="releases"
@@ -270,12 +273,12 @@ async def somebody(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 async def wait_until_blocked(sql: asyncpg.Connection) -> None:
     """Until one session of this database waits for another."""
-    async with asyncio.timeout(10):
-        while not await sql.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+    await eventually(
+        lambda: sql.fetchval(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() "
             "AND cardinality(pg_blocking_pids(pid)) > 0"
-        ):
-            await asyncio.sleep(0.01)
+        )
+    )
 
 
 async def test_the_lease_of_a_run_is_kept_while_the_extractor_is_slow(
@@ -284,8 +287,8 @@ async def test_the_lease_of_a_run_is_kept_while_the_extractor_is_slow(
     ids = await add_messages(sql, ["one"])
 
     async def think(_window: Window) -> None:
-        for _ in range(4):
-            await asyncio.sleep(0.4)
+        for _ in range(3):
+            await asyncio.sleep(0.45)
             assert await extracting.store.fail_dead_runs() == 0
 
     extractor.during = think
@@ -395,13 +398,13 @@ async def test_the_built_in_extractor_s_quotes_are_the_messages_own_words(
     stored = await ingest(units, [incoming(number, text) for number, text in enumerate(TALK)], lane=Lane.LIVE)
     tools = replace(extracting, extractor=RuleExtractor())
     assert (await extract_knowledge(tools, stored.ids, lane=Lane.LIVE)).atoms > 0
-    evidence = await sql.fetch(
-        "SELECT e.*, m.text FROM atom_evidence e JOIN messages m ON m.id = e.message_id"
-    )
+    evidence = await sql.fetch("SELECT e.*, m.text FROM atom_evidence e JOIN messages m ON m.id = e.message_id")
     assert evidence
     for row in evidence:
         assert row["text"][row["start_char"] : row["end_char"]] == row["quote"]
-    proven = await sql.fetchval("SELECT count(*) FROM atoms a WHERE EXISTS (SELECT FROM atom_evidence WHERE atom_id = a.id)")
+    proven = await sql.fetchval(
+        "SELECT count(*) FROM atoms a WHERE EXISTS (SELECT FROM atom_evidence WHERE atom_id = a.id)"
+    )
     assert proven == await sql.fetchval("SELECT count(*) FROM atoms")
 
 
@@ -420,4 +423,3 @@ async def test_the_counts_of_knowledge_tell_where_it_stands(
     counts = await knowledge_counts(database)
     assert (counts.messages_waiting, counts.messages_in_hand, dict(counts.runs)) == (1, 0, {"done": 1})
     assert dict(counts.atoms) == {"problem": 2, "solution": 2}
-

@@ -8,13 +8,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from typing_extensions import override
 
+from plugins.jetstream import eventually
 from plugins.pipeline import RecordingDispatcher, incoming, winnow_over
 from winnow.domain.jobs import EmbedJob, Kind, Lane, ScoreJob
 from winnow.errors import QueueUnavailable
 from winnow.pipeline.ingest import Ingested, ingest
 from winnow.pipeline.overview import overview
 from winnow.pipeline.score import score_messages
+from winnow.storage.messages import insert_messages
 from winnow.storage.unit_of_work import UnitsOfWork
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from plugins.nats import NatsServer
+    from winnow.bootstrap import Winnow
     from winnow.domain.jobs import Job
     from winnow.storage.engine import Database
 
@@ -90,6 +94,7 @@ async def test_promises_leave_in_batches_over_the_lane_asked_for(
 
 async def test_promises_leave_after_the_commit(database: Database, sql: asyncpg.Connection) -> None:
     class Looking(RecordingDispatcher):
+        @override
         async def dispatch(self, jobs: Sequence[Job], lane: Lane) -> None:
             await super().dispatch(jobs, lane)
             assert await sql.fetchval("SELECT count(*) FROM messages") == 2
@@ -106,11 +111,13 @@ async def test_promises_leave_after_the_commit(database: Database, sql: asyncpg.
 async def test_promises_vanish_with_a_rollback(
     units: UnitsOfWork, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
 ) -> None:
-    with pytest.raises(ZeroDivisionError):
+    async def fail_after_promising() -> None:
         async with units.begin() as work:
-            await work.fetch("insert_messages", ["s"], ["c"], ["1"], ["a"], ["t"], [datetime.now(UTC)], [None], [None])
-            work.promise(ScoreJob((1,)), Lane.LIVE)
+            work.promise(ScoreJob(tuple(await insert_messages(work, [incoming(1)]))), Lane.LIVE)
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_after_promising()
     assert dispatcher.calls == []
     assert await sql.fetchval("SELECT count(*) FROM messages") == 0
 
@@ -155,11 +162,13 @@ async def test_with_nats_killed_messages_are_stored_quickly_and_the_failure_coun
         assert (state.hook_failures, state.queue) == (2, None)
         assert "NATS" in (state.queue_error or "")
         await nats_server.start()
-        async with asyncio.timeout(20):
-            while (await overview(winnow.overviewing())).queue is None:
-                await asyncio.sleep(0.1)
+        await eventually(lambda: queue_is_back(winnow))
         await ingest(winnow.units, [incoming(4)], lane=Lane.LIVE)
         assert await sql.fetchval("SELECT value FROM counters WHERE name = 'hook.failed'") == 2
+
+
+async def queue_is_back(winnow: Winnow) -> bool:
+    return (await overview(winnow.overviewing())).queue is not None
 
 
 async def test_the_same_messages_ingested_at_once_in_another_order_are_stored_once(

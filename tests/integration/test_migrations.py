@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EVERYTHING = """
-SELECT 'table ' || c.relname AS name FROM pg_class c WHERE c.relkind IN ('r', 'i', 'S') AND c.relnamespace = 'public'::regnamespace
+SELECT 'table ' || c.relname AS name FROM pg_class c
+    WHERE c.relkind IN ('r', 'i', 'S') AND c.relnamespace = 'public'::regnamespace
 UNION ALL SELECT 'function ' || p.proname FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
 UNION ALL SELECT 'trigger ' || t.tgname || ' on ' || t.tgrelid::regclass FROM pg_trigger t WHERE NOT t.tgisinternal
@@ -76,9 +77,7 @@ async def test_migrating_again_changes_nothing(database_url: str) -> None:
     assert await everything(database_url) == before
 
 
-async def test_tables_in_code_and_in_the_database_are_the_same(
-    database_url: str, database: Database
-) -> None:
+async def test_tables_in_code_and_in_the_database_are_the_same(database_url: str, database: Database) -> None:
     await check(database_url)
     await Spaces(database, SteeredEmbedder(dimensions=3000)).ours()
     await check(database_url)  # what spaces.py manages is no difference
@@ -90,7 +89,9 @@ async def test_a_difference_is_found(database_url: str, sql: asyncpg.Connection)
         await check(database_url)
 
 
-async def test_programs_ask_for_the_revision_they_need(empty_url: str, database_url: str, sql: asyncpg.Connection) -> None:
+async def test_programs_ask_for_the_revision_they_need(
+    empty_url: str, database_url: str, sql: asyncpg.Connection
+) -> None:
     with pytest.raises(SetupFault, match=r"^the database has no tables of Winnow's yet; run: winnow migrate$"):
         await require_newest(empty_url)
     await require_newest(database_url)

@@ -51,7 +51,8 @@ async def fill(sql: asyncpg.Connection, rows: int, dimensions: int) -> None:
         """
         INSERT INTO messages (source, channel, external_id, text, sent_at, embedding)
         SELECT 'test', '#team', n::text, 'text ' || n, now(),
-               (SELECT array_agg(hashint8(n * 10000 + place) / 2147483648.0) FROM generate_series(1, $2::int) AS place)::vector
+               (SELECT array_agg(hashint8(n * 10000 + place) / 2147483648.0)
+                FROM generate_series(1, $2::int) AS place)::vector
         FROM generate_series(1, $1::int) AS n
         """,
         rows,
@@ -220,10 +221,32 @@ async def test_two_different_embedders_at_once_leave_one_whole_space(
     assert await sql.fetchval("SELECT count(*) FROM messages WHERE embedding IS NOT NULL") == sum(made_by.paid.values())
 
 
+async def test_a_vector_written_while_another_space_is_made_is_not_overlooked(
+    embedding: Embedding, database: Database, database_url: str, sql: asyncpg.Connection
+) -> None:
+    await embedding.spaces.ours()
+    await add_messages(sql, ["one"])
+    other = await asyncpg.connect(database_url)
+    await other.execute("BEGIN")
+    await other.execute("UPDATE messages SET embedding = array_fill(1, ARRAY[8])::vector")
+    making = asyncio.create_task(Spaces(database, SteeredEmbedder(model="newer")).ours())
+    await asyncio.sleep(0.2)  # it has looked by now, if it looks before it has the tables for itself
+    await other.execute("COMMIT")
+    with pytest.raises(SpaceMismatch):
+        await making
+    await other.close()
+
+
 async def test_making_a_space_gives_way_to_open_transactions_and_ends_in_time(
-    database: Database, database_url: str, embedder: SteeredEmbedder, sql: asyncpg.Connection
+    *,
+    database: Database,
+    database_url: str,
+    embedder: SteeredEmbedder,
+    sql: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An extraction's commit touches topics, atoms, messages, in this order: it must never be the one that dies."""
+    monkeypatch.setattr("winnow.pipeline.spaces.MAKE_TRIES", 2)
     other = await asyncpg.connect(database_url)
     await other.execute("BEGIN")
     await other.execute("INSERT INTO topics (name) VALUES ('a topic')")
@@ -281,5 +304,3 @@ async def test_a_model_that_cannot_be_probed_takes_no_row(
     assert await sql.fetchval("SELECT count(*) FROM embedding_spaces") == 0
     embedder.probe_error = None
     assert await embed_rows(embedding, M, ids) == Embedded(embedded=1)
-
-

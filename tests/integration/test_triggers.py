@@ -56,7 +56,7 @@ async def add_job(sql: asyncpg.Connection, kind: Kind, row_id: int, state: str =
     )
 
 
-@pytest.mark.parametrize(("kind", "column"), COLUMNS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("kind", "column"), COLUMNS, ids=str)
 async def test_a_changed_text_loses_its_vector_and_its_job_in_the_same_transaction(
     kind: Kind, column: str, embedded: dict[Kind, int], sql: asyncpg.Connection, database_url: str
 ) -> None:
@@ -78,7 +78,7 @@ async def test_a_changed_text_loses_its_vector_and_its_job_in_the_same_transacti
     await outside.close()
 
 
-@pytest.mark.parametrize(("kind", "column"), COLUMNS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("kind", "column"), COLUMNS, ids=str)
 async def test_a_rolled_back_change_takes_nothing(
     kind: Kind, column: str, embedded: dict[Kind, int], sql: asyncpg.Connection
 ) -> None:
@@ -150,9 +150,7 @@ async def test_a_role_that_may_only_edit_texts_still_empties_the_vector(
     await sql.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-async def test_the_queries_of_the_runbooks_work_as_written(
-    embedded: dict[Kind, int], sql: asyncpg.Connection
-) -> None:
+async def test_the_queries_of_the_runbooks_work_as_written(embedded: dict[Kind, int], sql: asyncpg.Connection) -> None:
     for table in ("atoms", "messages"):
         assert await sql.fetchval(f"SELECT COUNT(*) FROM {table} WHERE embedding IS NOT NULL;") == 1
         assert await sql.fetchval(f"SELECT COUNT(*) FROM {table} WHERE embedding IS NULL;") == 0

@@ -69,7 +69,9 @@ class RecordingDispatcher:
 
     def ids(self, of: type[Job], kind: Kind | None = None) -> list[int]:
         """All ids in jobs of a type (and kind), in order."""
-        return [row for job in self.jobs if isinstance(job, of) and getattr(job, "kind", None) == kind for row in job.ids]
+        return [
+            row for job in self.jobs if isinstance(job, of) and getattr(job, "kind", None) == kind for row in job.ids
+        ]
 
 
 @dataclass
@@ -100,6 +102,7 @@ class SteeredEmbedder:
         return EmbedderIdentity(provider="test", model=self.model, document_prefix=self.document_prefix)
 
     async def embed(self, texts: Sequence[str], *, input_type: InputType) -> EmbeddingResult:
+        del input_type
         if tuple(texts) == PROBE:
             if self.probe_error is not None:
                 raise self.probe_error
@@ -255,9 +258,7 @@ async def add_atom(sql: asyncpg.Connection, title: str, content: str, **values: 
 async def add_topic(sql: asyncpg.Connection, name: str, description: str = "") -> int:
     """A topic."""
     return int(
-        await sql.fetchval(
-            "INSERT INTO topics (name, description) VALUES ($1, $2) RETURNING id", name, description
-        )
+        await sql.fetchval("INSERT INTO topics (name, description) VALUES ($1, $2) RETURNING id", name, description)
     )
 
 
@@ -285,9 +286,7 @@ async def job_of(sql: asyncpg.Connection, row_id: int, kind: Kind = Kind.MESSAGE
 
 async def come_due(sql: asyncpg.Connection) -> None:
     """Time passes: every wait is over and every lease has run out."""
-    await sql.execute(
-        "UPDATE embedding_jobs SET not_before = now() - interval '1 second' WHERE state = 'waiting'"
-    )
+    await sql.execute("UPDATE embedding_jobs SET not_before = now() - interval '1 second' WHERE state = 'waiting'")
     await sql.execute("UPDATE embedding_jobs SET lease_until = now() - interval '1 second' WHERE state = 'leased'")
 
 
@@ -309,7 +308,9 @@ async def assert_nothing_missing(store: EmbeddingStore, sql: asyncpg.Connection)
             kind.value,
         )
         assert counts[kind] == KindCounts(**dict(row)), kind
-        parts = (getattr(counts[kind], name) for name in ("embedded", "pending", "in_hand", "waiting", "failed", "skipped"))
+        parts = (
+            getattr(counts[kind], name) for name in ("embedded", "pending", "in_hand", "waiting", "failed", "skipped")
+        )
         assert sum(parts) == counts[kind].total
 
 
@@ -318,15 +319,17 @@ async def assert_nothing_missing(store: EmbeddingStore, sql: asyncpg.Connection)
 
 @asynccontextmanager
 async def winnow_over(
-    database_url: str, nats_url: str, *, embedder: Any = None, started: bool = True, **settings: Any
+    database_url: str, nats_url: str, *, model: Any = None, started: bool = True, **settings: Any
 ) -> AsyncIterator[Winnow]:
-    """One process's share of Winnow over the test's servers, with short times, connected unless told not to."""
+    """One process's share of Winnow over the test's servers, with short times and, if given, this embedder."""
     given = {"lease_seconds": 2, "ack_wait_seconds": 2, "drain_seconds": 2, "batch_size": 10} | settings
-    winnow = build(Settings(_env_file=None, **given), Servers(database_url=database_url, nats_url=nats_url), pool_size=4)
-    if embedder is not None:
+    winnow = build(
+        Settings(_env_file=None, **given), Servers(database_url=database_url, nats_url=nats_url), pool_size=4
+    )
+    if model is not None:
         await winnow.embedder.close()
-        winnow.embedder = embedder
-        winnow.spaces = Spaces(winnow.database, embedder)
+        winnow.embedder = model
+        winnow.spaces = Spaces(winnow.database, model)
         for broker in winnow.brokers.values():
             broker.state.tools = winnow.task_tools()
     try:

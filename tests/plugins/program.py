@@ -2,7 +2,8 @@
 
     def test_something(winnow, running):
         done = winnow.run("search", "framing")        # to its end: code, out, err
-        many = winnow.run_all(("api", "--help"), …)   # side by side, two at a time
+        many = winnow.run_all(("status",), …)         # side by side
+        told = winnow.run_in_turn(Call("api", "--help"), …)  # in one process, for loading takes a second each time
         running.http.get("/api/v1/status")            # the `winnow up` that the suite shares
 
 Only what was started here is ever ended here.
@@ -71,6 +72,28 @@ class Finished:
         assert len(lines) == 1, self
         assert lines[0].startswith("error: "), self
         return lines[0]
+
+
+class Call:
+    """A command for `run_in_turn`, and what to set for it."""
+
+    def __init__(self, *arguments: str, **variables: str) -> None:
+        self.arguments = arguments
+        self.variables = variables
+
+
+IN_TURN = """
+import json, sys, traceback
+from typer.testing import CliRunner
+from winnow.cli.main import app
+answers = []
+for arguments, variables in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(app, arguments, env=variables, prog_name="winnow")
+    if done.exception and not isinstance(done.exception, SystemExit):
+        traceback.print_exception(done.exception)
+    answers.append((done.exit_code, done.stdout, done.stderr))
+print(json.dumps(answers))
+"""
 
 
 class Running:
@@ -221,9 +244,16 @@ class Program:
         assert "Traceback" not in finished.out + finished.err, f"{command} ends in a traceback:\n{finished.err}"
         return finished
 
-    def run_all(self, *commands: Sequence[str], **variables: str | None) -> list[Finished]:
-        """Runs commands side by side, two at a time."""
-        with ThreadPoolExecutor(2) as pool:
+    def run_in_turn(self, *calls: Call) -> list[Finished]:
+        """Runs commands to their ends, one after the other inside one process."""
+        script = [self.interpreter, "-c", IN_TURN, json.dumps([(call.arguments, call.variables) for call in calls])]
+        done = self.run_command([*self.prefix, *script])
+        assert (done.code, done.err) == (0, ""), done
+        return [Finished(*answer) for answer in done.json]
+
+    def run_all(self, *commands: Sequence[str], at_once: int = 2, **variables: str | None) -> list[Finished]:
+        """Runs commands side by side."""
+        with ThreadPoolExecutor(at_once) as pool:
             return list(pool.map(lambda arguments: self.run(*arguments, **variables), commands))
 
     def start(self, *arguments: str, **variables: str | None) -> Running:

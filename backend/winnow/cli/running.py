@@ -81,9 +81,9 @@ async def _ending_well(work: Coroutine[None, None, Result]) -> Result:
 
 
 def _ending_signals() -> set[signal.Signals]:
-    """The signals that ask us to end, without those that nohup and its like turned off."""
-    all_of_them = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    return {number for number in all_of_them if signal.getsignal(number) is not signal.SIG_IGN}
+    """The signals that ask us to end; under nohup the end of the terminal does not."""
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return {signal.SIGINT, signal.SIGTERM} | (set() if nohup else {signal.SIGHUP})
 
 
 class friendly:  # noqa: N801 - reads as a statement

@@ -310,7 +310,7 @@ def migrate_command(
 
 
 def psql_command(context: typer.Context, data_dir: DataDir = None) -> None:
-    """Open psql on the database; what follows goes to psql, for example: winnow psql -c 'SELECT count(*) FROM atoms'."""
+    """Open psql on the database; what follows goes to psql, for example: winnow psql -c 'SELECT * FROM topics'."""
     settings = settings_for(data_dir=data_dir)
 
     async def main() -> int:

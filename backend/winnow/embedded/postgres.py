@@ -82,7 +82,7 @@ def server_account() -> Account:
         entry = pwd.getpwnam(ACCOUNT)
         return Account(entry.pw_uid, entry.pw_gid)
     try:
-        subprocess.run(
+        subprocess.run(  # noqa: S603 - the arguments are ours
             ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", ACCOUNT],  # noqa: S607
             check=True,
             capture_output=True,
@@ -133,15 +133,17 @@ class EmbeddedPostgres:
         if self._process is None:
             return
         process, self._process = self._process, None
-        if process.returncode is not None:
-            return
-        process.send_signal(signal.SIGINT)
-        try:
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
-        except TimeoutError:
-            log.warning("embedded.postgres.killed", pid=process.pid, waited_seconds=STOP_SECONDS)
-            process.send_signal(signal.SIGQUIT)  # immediate shutdown; recovery replays the log at the next start
-            await process.wait()
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                log.warning("embedded.postgres.killed", pid=process.pid, waited_seconds=STOP_SECONDS)
+                process.send_signal(signal.SIGQUIT)  # immediate shutdown; recovery replays the log at the next start
+                await process.wait()
+        if (elsewhere := self._socket_path()).parent != self.folder:
+            with contextlib.suppress(OSError):  # something lies in it
+                elsewhere.rmdir()
 
     def _prepare_folders(self, account: Account) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -215,11 +217,15 @@ class EmbeddedPostgres:
         self._run(command, account)
         making.rename(self.data)
 
-    def _socket_folder(self, account: Account) -> Path:
+    def _socket_path(self) -> Path:
         folder = self.folder / "socket"
-        if len(os.fsencode(folder)) > MAX_SOCKET_FOLDER_BYTES or not PLAIN_PATH.fullmatch(str(folder)):
-            name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
-            folder = Path(tempfile.gettempdir()) / f"winnow-{os.geteuid()}-{name}"
+        if len(os.fsencode(folder)) <= MAX_SOCKET_FOLDER_BYTES and PLAIN_PATH.fullmatch(str(folder)):
+            return folder
+        name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"winnow-{os.geteuid()}-{name}"
+
+    def _socket_folder(self, account: Account) -> Path:
+        folder = self._socket_path()
         folder.mkdir(mode=0o700, exist_ok=True)
         owner = folder.lstat()
         if owner.st_uid not in {os.geteuid(), account.user_id} or owner.st_mode & 0o077:

@@ -119,14 +119,16 @@ class _Backfiller:
         async for batch in self._batches(ends):
             if not self.progress.inline:
                 await self._send(batch)
-            if self.progress.inline:
-                await self._embed_here(batch)
+            if self.progress.inline and await self._embed_here(batch):
                 continue
             outstanding.append(batch)
             while len(outstanding) >= BATCHES_AHEAD:
                 outstanding = await self._follow(outstanding)
         while outstanding:
             outstanding = await self._follow(outstanding)
+        # Rows that were counted at the start, and done by others before their turn came, are none of ours.
+        self.progress = replace(self.progress, total=self.progress.done)
+        self.report(self.progress)
 
     async def _batches(self, ends: dict[Kind, int]) -> AsyncIterator[_Batch]:
         left = self.plan.limit if self.plan.limit is not None else sum(ends.values()) + 1

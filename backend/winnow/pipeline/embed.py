@@ -118,11 +118,12 @@ async def _work(tools: Embedding, lease: Lease, claimed: Sequence[int]) -> Embed
     await _ask(tools.embedder, speaking, found)
     _check_dimensions(found, lease)
     written = await _write(tools.store, lease, speaking, found)
-    tries = await tools.store.tries(lease)
+    unsettled = set(claimed) - written - set(blank)
+    tries = await tools.store.tries(lease) if unsettled else {}
     failed = await _record_refusals(tools, lease, found, tries)
     waiting = await _record_wait(tools, lease, speaking, found, tries)
     # What is left was changed or deleted under us: pending again, or gone. Or it stays locked, and waits for that.
-    left = set(claimed) - written - set(blank) - set(found.refused) - waiting
+    left = unsettled - set(found.refused) - waiting
     if left:
         await _give_back(tools.store, lease, left, tries)
         tools.spaces.forget()

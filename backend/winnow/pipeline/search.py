@@ -10,6 +10,7 @@ import structlog
 
 from winnow.domain.fusion import fuse
 from winnow.domain.jobs import Kind
+from winnow.domain.messages import storable
 from winnow.errors import InvalidInput, Permanent, Transient
 from winnow.storage import search as store
 from winnow.storage.messages import MessageRecord, messages_by_id
@@ -74,7 +75,7 @@ async def search(tools: Searching, query: str, *, kinds: Sequence[Kind] = tuple(
         InvalidInput: the query is blank or too long, or the limit is out of range.
         DatabaseUnavailable: the database does not answer.
     """
-    query = query.replace("\x00", " ").strip()
+    query = storable(query.replace("\x00", " ")).strip()
     if not query:
         raise InvalidInput("the query is empty; say what to look for")
     if len(query) > MOST_QUERY_CHARACTERS:

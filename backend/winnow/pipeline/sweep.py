@@ -133,7 +133,8 @@ class Sweeper:
             failed_pause_seconds=FAILED_PAUSE_SECONDS,
         ):
             fresh = tuple(row for row in due.ids if row not in self._promised)
-            if not fresh:
+            few_more = len(fresh) < min(len(due.ids), self.tools.extraction_threshold)
+            if not fresh or few_more:  # a few more than were promised: they wait for company, as any few do
                 continue
             jobs = list(in_batches([ExtractJob(fresh)], EXTRACTION_JOB_MESSAGES))
             await self.tools.dispatcher.dispatch(jobs, Lane.LIVE if len(fresh) <= LIVE_AT_MOST else Lane.BULK)

@@ -149,16 +149,12 @@ async def save_extraction(work: UnitOfWork, run_id: int, extraction: Extraction)
     )
 
 
-async def _save_atoms(
-    work: UnitOfWork, run_id: int, extraction: Extraction, topics: Mapping[str, int]
-) -> list[int]:
-    """The id of each atom; written in the order of what makes them twins, so that two runs never wait for each other."""
+async def _save_atoms(work: UnitOfWork, run_id: int, extraction: Extraction, topics: Mapping[str, int]) -> list[int]:
+    """The id of each atom. They are written in the order of what makes twins, so that runs never wait in a circle."""
     ids: dict[int, int] = {}
     for place, atom in sorted(enumerate(extraction.atoms), key=lambda item: (item[1].type, item[1].content.lower())):
         topic_id = topics.get(atom.topic or "")
-        rows = await work.fetch(
-            "upsert_atom", atom.type, atom.title, atom.content, atom.confidence, topic_id, run_id
-        )
+        rows = await work.fetch("upsert_atom", atom.type, atom.title, atom.content, atom.confidence, topic_id, run_id)
         ids[place] = int(rows[0].id)
     return [ids[place] for place in range(len(extraction.atoms))]
 

@@ -1,0 +1,331 @@
+"""The sweeper finds what nobody promised, what was lost and what has come due; of many copies one sweeps."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from plugins.jetstream import eventually
+from plugins.pipeline import RecordingDispatcher, SteeredEmbedder, add_messages, add_row
+from winnow.domain.jobs import EmbedJob, ExtractJob, Kind, Lane
+from winnow.errors import ProviderUnavailable, QueueUnavailable, SpaceMismatch
+from winnow.pipeline.embed import embed_rows
+from winnow.pipeline.spaces import Spaces
+from winnow.pipeline.sweep import Sweeper, Sweeping
+from winnow.storage.embeddings import EmbeddingStore
+from winnow.storage.engine import Database
+from winnow.storage.extraction import ExtractionStore
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from winnow.pipeline.embed import Embedding
+    from winnow.pipeline.extract import Extracting
+
+M = Kind.MESSAGES
+LEADER = """
+SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+@dataclass
+class Lanes:
+    """How full the lanes are said to be."""
+
+    bulk: int = 0
+    error: Exception | None = None
+
+    async def depth(self, lane: Lane) -> int:
+        if self.error:
+            raise self.error
+        return self.bulk if lane == Lane.BULK else 0
+
+
+@pytest.fixture
+def lanes() -> Lanes:
+    """Empty lanes."""
+    return Lanes()
+
+
+@pytest.fixture
+def sweeping(
+    store: EmbeddingStore, database: Database, embedder: SteeredEmbedder, dispatcher: RecordingDispatcher, lanes: Lanes
+) -> Sweeping:
+    """A sweeper's tools; extraction is switched off by a high threshold."""
+    return Sweeping(
+        database=database,
+        embeddings=store,
+        extractions=ExtractionStore(database),
+        spaces=Spaces(database, embedder),
+        dispatcher=dispatcher,
+        backlog=lanes,
+        every_seconds=0.05,
+        age_seconds=60,
+        batch_size=3,
+        extraction_threshold=10_000,
+        extraction_quiet_seconds=10_000,
+    )
+
+
+async def job(sql: asyncpg.Connection, row_id: int, space: int, state: str, when: str) -> None:
+    await sql.execute(
+        "INSERT INTO embedding_jobs (kind, entity_id, space_id, state, lease_until, not_before) "
+        "VALUES ('messages', $1, $2, $3, now() + $4::text::interval, now() + $4::text::interval)",
+        row_id,
+        space,
+        state,
+        when,
+    )
+
+
+async def test_rows_that_nobody_promised_are_sent_when_they_are_old_enough(
+    sweeping: Sweeping, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    old = await add_messages(sql, [f"text {number}" for number in range(4)])
+    fresh = await add_messages(sql, ["fresh"])
+    await sql.execute("UPDATE messages SET text_changed_at = now() WHERE id = $1", fresh[0])
+    topic = await add_row(sql, Kind.TOPICS)
+    await sql.execute("UPDATE topics SET text_changed_at = now() - interval '2 minutes'")
+    assert await Sweeper(sweeping).sweep() == 3
+    assert dispatcher.jobs == [
+        EmbedJob(M, tuple(old[:3])),
+        EmbedJob(M, tuple(old[3:])),
+        EmbedJob(Kind.TOPICS, (topic,)),
+    ]
+    assert dispatcher.lanes == {Lane.BULK}
+
+
+async def test_an_edit_makes_a_row_young_again(
+    sweeping: Sweeping, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    await add_messages(sql, ["one"])
+    await sql.execute("UPDATE messages SET text = 'edited'")
+    assert await Sweeper(sweeping).sweep() == 0
+
+
+async def test_what_is_due_is_sent_and_what_is_settled_or_in_hand_is_not(
+    sweeping: Sweeping, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    space = (await sweeping.spaces.ours()).id
+    ids = await add_messages(sql, [f"text {number}" for number in range(7)])
+    await sql.execute("UPDATE messages SET text_changed_at = now()")  # age matters to rows without a job only
+    states = [
+        ("waiting", "-1 second"), ("waiting", "1 hour"), ("leased", "-1 second"),
+        ("leased", "1 hour"), ("failed", "-1 hour"), ("skipped", "-1 hour"),
+    ]  # fmt: skip
+    for row_id, (state, when) in zip(ids, states, strict=False):
+        await job(sql, row_id, space, state, when)
+    await Sweeper(sweeping).sweep()
+    assert dispatcher.ids(EmbedJob, M) == [ids[0], ids[2]]
+
+
+async def test_rows_are_not_sent_again_while_the_lane_holds_them(
+    sweeping: Sweeping, dispatcher: RecordingDispatcher, lanes: Lanes, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, [f"text {number}" for number in range(100)])
+    sweeper = Sweeper(sweeping)
+    assert await sweeper.sweep() == 20, "as many batches as are kept ahead"
+    lanes.bulk = 20
+    assert await sweeper.sweep() == 0
+    lanes.bulk = 5  # fifteen were worked (though here nobody did): it goes on behind them
+    assert await sweeper.sweep() == 14
+    assert dispatcher.ids(EmbedJob, M) == ids
+    lanes.bulk = 19
+    assert await sweeper.sweep() == 0
+    lanes.bulk = 0  # all gone and still NULL: they were lost
+    assert await sweeper.sweep() == 20
+    assert dispatcher.ids(EmbedJob, M) == ids + ids[:60]
+
+
+async def test_embedded_rows_are_not_sent(
+    sweeping: Sweeping, embedding: Embedding, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one", "two", " "])
+    await embed_rows(embedding, M, ids)
+    assert await Sweeper(sweeping).sweep() == 0
+
+
+async def test_without_a_usable_space_nothing_is_sent(
+    *,
+    sweeping: Sweeping,
+    embedding: Embedding,
+    embedder: SteeredEmbedder,
+    dispatcher: RecordingDispatcher,
+    database: Database,
+    sql: asyncpg.Connection,
+) -> None:
+    ids = await add_messages(sql, ["one", "two"])
+    embedder.probe_error = ProviderUnavailable()
+    with pytest.raises(ProviderUnavailable):
+        await Sweeper(sweeping).sweep()
+    embedder.probe_error = None
+    await embed_rows(embedding, M, ids[:1])
+    with pytest.raises(SpaceMismatch):
+        await Sweeper(replace(sweeping, spaces=Spaces(database, SteeredEmbedder(model="other")))).sweep()
+    assert dispatcher.calls == []
+
+
+# -- extraction
+
+
+@pytest.fixture
+def extraction_sweeping(sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch) -> Sweeping:
+    """Extraction at five messages or after two hours of quiet; looked at in every sweep."""
+    monkeypatch.setattr("winnow.pipeline.sweep.EXTRACTION_EVERY_SECONDS", 0)
+    return replace(sweeping, extraction_threshold=5, extraction_quiet_seconds=7200)
+
+
+async def test_enough_unclaimed_messages_start_an_extraction(
+    extraction_sweeping: Sweeping, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    many = await add_messages(sql, ["text"] * 5, channel="#many")
+    await add_messages(sql, ["text"] * 4, channel="#few")
+    sweeper = Sweeper(extraction_sweeping)
+    await sweeper.sweep()
+    assert dispatcher.ids(ExtractJob) == many
+    assert (dispatcher.calls[0][1], dispatcher.calls[0][0]) == (Lane.LIVE, (ExtractJob(tuple(many)),))
+    await sweeper.sweep()
+    assert dispatcher.ids(ExtractJob) == many, "promised is promised"
+
+
+async def test_a_quiet_channel_is_extracted_below_the_threshold(
+    extraction_sweeping: Sweeping, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    quiet = await add_messages(sql, ["text"] * 2, channel="#quiet")
+    await add_messages(sql, ["text"] * 2, channel="#lively")
+    await sql.execute("UPDATE messages SET received_at = now() - interval '3 hours' WHERE channel = '#quiet'")
+    await sql.execute(
+        "UPDATE messages SET received_at = now() - interval '3 hours' WHERE id = (SELECT max(id) FROM messages)"
+    )
+    await Sweeper(extraction_sweeping).sweep()
+    assert dispatcher.ids(ExtractJob) == quiet
+
+
+async def test_messages_after_the_promised_ones_wait_for_company(
+    extraction_sweeping: Sweeping, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    first = await add_messages(sql, ["text"] * 5)
+    sweeper = Sweeper(extraction_sweeping)
+    await sweeper.sweep()
+    await add_messages(sql, ["one more"])
+    await sweeper.sweep()
+    assert dispatcher.ids(ExtractJob) == first, "one message alone makes no window"
+    await add_messages(sql, ["text"] * 4)
+    await sweeper.sweep()
+    assert len(dispatcher.ids(ExtractJob)) == 10
+
+
+async def test_an_import_is_extracted_over_the_bulk_lane_in_batches(
+    extraction_sweeping: Sweeping, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["text"] * 450)
+    await Sweeper(extraction_sweeping).sweep()
+    jobs = [(job, lane) for jobs, lane in dispatcher.calls for job in jobs if isinstance(job, ExtractJob)]
+    assert [len(job.ids) for job, _ in jobs] == [200, 200, 50]
+    assert {lane for _, lane in jobs} == {Lane.BULK}
+    assert dispatcher.ids(ExtractJob) == ids
+
+
+async def test_a_channel_whose_run_just_failed_has_a_pause(
+    extraction_sweeping: Sweeping, extracting: Extracting, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["text"] * 5)
+    run = await extracting.store.start_run(source="test", channel="#team", extractor="x", ids=ids, lease_seconds=30)
+    assert run is not None
+    await Sweeper(extraction_sweeping).sweep()
+    assert dispatcher.ids(ExtractJob) == [], "in a run's hand"
+    await extracting.store.fail_run(run[0], "away")
+    await Sweeper(extraction_sweeping).sweep()
+    assert dispatcher.ids(ExtractJob) == []
+    await sql.execute("UPDATE extraction_runs SET finished_at = now() - interval '2 minutes'")
+    await Sweeper(extraction_sweeping).sweep()
+    assert dispatcher.ids(ExtractJob) == ids
+
+
+async def test_a_killed_run_s_messages_are_sent_again(
+    extraction_sweeping: Sweeping, extracting: Extracting, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["text"] * 5)
+    await extracting.store.start_run(source="test", channel="#team", extractor="x", ids=ids, lease_seconds=30)
+    await sql.execute("UPDATE extraction_runs SET lease_until = now() - interval '2 minutes'")
+    await Sweeper(extraction_sweeping).sweep()
+    assert await sql.fetchval("SELECT state FROM extraction_runs") == "failed"
+    await sql.execute("UPDATE extraction_runs SET finished_at = now() - interval '2 minutes'")
+    await Sweeper(extraction_sweeping).sweep()
+    assert dispatcher.ids(ExtractJob) == ids
+
+
+# -- leadership
+
+
+async def test_one_of_two_leads_and_the_other_takes_over_when_its_connection_dies(
+    sweeping: Sweeping, database_url: str, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("winnow.pipeline.sweep.TROUBLE_PAUSE_SECONDS", 0.1)
+    second = Database(database_url, pool_size=2)
+    dispatchers = (RecordingDispatcher(), RecordingDispatcher())
+    copies = [
+        Sweeper(replace(sweeping, dispatcher=dispatchers[0])),
+        Sweeper(
+            replace(
+                sweeping,
+                database=second,
+                embeddings=EmbeddingStore(second),
+                extractions=ExtractionStore(second),
+                spaces=Spaces(second, SteeredEmbedder()),
+                dispatcher=dispatchers[1],
+            )
+        ),
+    ]
+    stop = asyncio.Event()
+    first = asyncio.create_task(copies[0].sweep_forever(stop))
+    await add_messages(sql, ["one"])
+    await eventually(lambda: dispatchers[0].calls)
+    other = asyncio.create_task(copies[1].sweep_forever(stop))
+    await asyncio.sleep(0.5)
+    assert not dispatchers[1].calls
+    for _ in range(3):  # whoever leads dies; there is always one again, and never two
+        (holder,) = await sql.fetch(LEADER)
+        await sql.execute("SELECT pg_terminate_backend($1)", holder["pid"])
+
+        async def led_by_another(before: int = holder["pid"]) -> bool:
+            holders = [row["pid"] for row in await sql.fetch(LEADER)]
+            assert len(holders) <= 1
+            return bool(holders) and holders != [before]
+
+        await eventually(led_by_another)
+    assert not first.done()
+    assert not other.done()
+    stop.set()
+    await asyncio.gather(first, other)
+    assert await sql.fetch(LEADER) == [], "who stops gives the lock back"
+    await second.close()
+
+
+async def test_trouble_is_waited_for(
+    *,
+    sweeping: Sweeping,
+    dispatcher: RecordingDispatcher,
+    embedder: SteeredEmbedder,
+    lanes: Lanes,
+    sql: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("winnow.pipeline.sweep.TROUBLE_PAUSE_SECONDS", 0.05)
+    await add_messages(sql, ["one"])
+    embedder.probe_error, lanes.error, dispatcher.error = ProviderUnavailable(), QueueUnavailable(), QueueUnavailable()
+    stop = asyncio.Event()
+    sweeper = asyncio.create_task(Sweeper(sweeping).sweep_forever(stop))
+    await asyncio.sleep(0.3)
+    embedder.probe_error = None
+    await asyncio.sleep(0.2)
+    lanes.error = None
+    await asyncio.sleep(0.2)
+    dispatcher.error = None
+    await eventually(lambda: dispatcher.calls)
+    stop.set()
+    await sweeper

@@ -1,0 +1,109 @@
+"""A setting comes from the environment, `.env` or the command line; a wrong one is refused by its name."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pydantic
+import pytest
+
+from winnow.errors import InvalidSettings
+from winnow.settings import Settings, default_data_dir, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def only_these_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No `.env` and no variables of this machine's own."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("WINNOW_") or name in {"DATABASE_URL", "NATS_URL", "OPENAI_API_KEY"}:
+            monkeypatch.delenv(name)
+
+
+def test_by_default_nothing_leaves_this_machine() -> None:
+    settings = load_settings()
+    assert (settings.embedder, settings.database_url, settings.nats_url) == ("local", None, None)
+    assert settings.api_host == "127.0.0.1"
+    assert (settings.batch_size, settings.max_attempts, settings.sweep_age_seconds) == (100, 3, 60)
+    assert (settings.ack_wait_seconds, settings.lease_seconds, settings.drain_seconds) == (60, 60, 25)
+
+
+def test_the_environment_the_file_and_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("WINNOW_BATCH_SIZE=7\nWINNOW_MAX_ATTEMPTS=7\nWINNOW_WINDOW_MESSAGES=7\nOTHER=1\n")
+    monkeypatch.setenv("WINNOW_MAX_ATTEMPTS", "8")
+    monkeypatch.setenv("WINNOW_WINDOW_MESSAGES", "8")
+    settings = load_settings(window_messages=9, lanes=None)
+    assert (settings.batch_size, settings.max_attempts, settings.window_messages) == (7, 8, 9)
+    assert settings.lane_names == ("live", "bulk")
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "WINNOW_DATABASE_URL"])
+def test_servers_have_the_names_everybody_uses(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "postgresql://u:secret@h/d")
+    settings = load_settings()
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == "postgresql://u:secret@h/d"
+    assert "secret" not in repr(settings) + str(settings.model_dump())
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "")
+    monkeypatch.setenv("WINNOW_BATCH_SIZE", "")
+    assert (load_settings().database_url, load_settings().batch_size) == (None, 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("WINNOW_BATCH_SIZE", "0", r"^WINNOW_BATCH_SIZE: .*greater than or equal to 1$"),
+        ("WINNOW_BATCH_SIZE", "5000", r"^WINNOW_BATCH_SIZE: .*2048$"),
+        ("WINNOW_BATCH_SIZE", "many", r"^WINNOW_BATCH_SIZE: .*integer"),
+        ("WINNOW_LEASE_SECONDS", "-1", r"^WINNOW_LEASE_SECONDS: .*greater than 0$"),
+        ("WINNOW_LANES", "fast", r"^WINNOW_LANES: choose from live and bulk, for example live,bulk$"),
+        ("WINNOW_LANES", " , ", r"^WINNOW_LANES: choose from live and bulk"),
+        ("WINNOW_LOG_LEVEL", "loud", r"^WINNOW_LOG_LEVEL: .*'debug', 'info'"),
+        ("WINNOW_API_PORT", "70000", r"^WINNOW_API_PORT: .*65535$"),
+    ],
+)
+def test_a_wrong_value_is_named(name: str, value: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidSettings, match=sentence):
+        load_settings()
+
+
+def test_two_wrong_values_are_both_named() -> None:
+    with pytest.raises(InvalidSettings, match=r"WINNOW_BATCH_SIZE: .*; WINNOW_MAX_ATTEMPTS: "):
+        load_settings(batch_size=0, max_attempts=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "lanes"), [("live", ("live",)), (" bulk , live ,bulk", ("bulk", "live")), ("live,bulk", ("live", "bulk"))]
+)
+def test_lanes_are_read_as_written(given: str, lanes: tuple[str, ...]) -> None:
+    assert load_settings(lanes=given).lane_names == lanes
+
+
+def test_the_data_folder_is_absolute_and_the_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings(data_dir="here").data_dir == tmp_path / "here"
+    assert load_settings(data_dir="~/there").data_dir == tmp_path / "there"
+
+
+def test_root_s_data_lies_where_the_server_s_account_can_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert str(default_data_dir()) == "/var/lib/winnow"
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert default_data_dir().name == "winnow"
+
+
+def test_settings_do_not_change_and_each_has_its_sentence() -> None:
+    with pytest.raises(pydantic.ValidationError):
+        load_settings().batch_size = 3  # type: ignore[misc]
+    undescribed = {
+        name for name, field in Settings.model_fields.items() if not (field.description or "").endswith((".", "`."))
+    }
+    assert undescribed == set()
