@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 # A search asks for at most this many neighbours; HNSW never returns more rows than it has candidates.
 CANDIDATES = 100
 CONNECT_SECONDS = 10
+SERVER_SETTINGS = {
+    "application_name": "winnow",
+    "hnsw.ef_search": str(CANDIDATES),
+    # A filter (atoms that are active) is applied after the index: look on until there are enough rows.
+    "hnsw.iterative_scan": "relaxed_order",
+}
 # PostgreSQL's codes for a deadlock, a failed serialization and a lock that did not come in time.
 IN_THE_WAY = frozenset({"40P01", "40001", "55P03"})
 # What may stand behind the question mark of DATABASE_URL, and asyncpg's word for it.
@@ -59,7 +65,7 @@ def engine_for(url: str, *, pool_size: int = 10, speaks_vectors: bool = True) ->
         pool_pre_ping=True,  # a restarted server is noticed before it costs a task
         connect_args={
             "timeout": CONNECT_SECONDS,
-            "server_settings": {"application_name": "winnow", "hnsw.ef_search": str(CANDIDATES)},
+            "server_settings": SERVER_SETTINGS,
         },
     )
     if speaks_vectors:
