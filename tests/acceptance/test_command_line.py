@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plugins.program import Call
 
@@ -57,14 +57,14 @@ def test_any_terminal_will_do(winnow: Program, running: Up) -> None:
     text = "Ёжик 🐉 Tasmania é"
     with running.http as http:
         http.post("/api/v1/messages", json={"channel": "#terminal", "author": "ёж", "text": text})
-    bare: dict[str, str | None] = {"NO_COLOR": "1", "COLUMNS": "80", "LANG": "C", "LC_ALL": "C", "HOME": None}
-    odd = {"PYTHONIOENCODING": "ascii", "FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "20"}
-    status, found = winnow.run("status", **bare), winnow.run("search", "Tasmania", **bare)
+    bare: dict[str, Any] = {"NO_COLOR": "1", "COLUMNS": "80", "LANG": "C", "LC_ALL": "C", "HOME": None}
+    odd: dict[str, Any] = {"PYTHONIOENCODING": "ascii", "FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "20"}
+    status, found = winnow.run_all(("status",), ("search", "Tasmania"), **bare)
     assert (status.code, found.code) == (0, 0)
     assert max(map(len, status.out.splitlines())) <= 80
     assert text in found.out
     assert "\x1b" not in found.out
-    coloured, as_json = winnow.run("search", "Tasmania", **odd), winnow.run("search", "--json", "Tasmania", **odd)
+    coloured, as_json = winnow.run_all(("search", "Tasmania"), ("search", "--json", "Tasmania"), **odd)
     assert (coloured.code, as_json.code) == (0, 0)
     assert "Tasmania" in coloured.out
     assert "\x1b" in coloured.out

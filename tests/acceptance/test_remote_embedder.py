@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from plugins.program import eventually, gone
+from plugins.program import Call, eventually, gone
 
 if TYPE_CHECKING:
     from plugins.model_servers import OllamaServer, OpenAIServer
@@ -23,12 +23,12 @@ def test_chosen_ollama_makes_the_vectors_and_another_model_is_refused(
     with up.http as http:
         http.post("/api/v1/messages", json=[{"channel": "#models", "text": text} for text in TEXTS])
         http.post("/api/v1/knowledge/extract", json={"channel": "#models"})
-        status = eventually(
-            lambda: (
-                (now := http.get("/api/v1/status").json())["embeddings"]["atoms"]["embedded"] and now["idle"] and now
-            ),
-            "everything is embedded",
-        )
+
+        def embedded() -> dict[str, Any]:
+            now: dict[str, Any] = http.get("/api/v1/status").json()
+            return now if now["idle"] and now["embeddings"]["atoms"]["embedded"] else {}
+
+        status = eventually(embedded, "everything is embedded")
         assert (status["space"], status["dimensions"]) == ("ollama:nomic-embed-text", 48)
         assert set(ollama_server.texts) >= {f"search_document: {text}" for text in TEXTS}
         found = http.get("/api/v1/search", params={"q": "deployment"}).json()
@@ -44,10 +44,10 @@ def test_chosen_ollama_makes_the_vectors_and_another_model_is_refused(
     assert gone(everything.values())
     assert openai_server.requests == []
 
-    refused = another.run("up", "--port", "0")
+    key = {"OPENAI_API_KEY": "sk-lies-there", "OPENAI_BASE_URL": openai_server.url}
+    refused, degraded = another.run_in_turn(Call("up", "--port", "0"), Call("search", "nightly", **key))
     assert refused.code == 3
     assert "set WINNOW_EMBEDDER=ollama:nomic-embed-text" in refused.sentence
-    degraded = another.run("search", "nightly", OPENAI_API_KEY="sk-lies-there", OPENAI_BASE_URL=openai_server.url)
     assert degraded.code == 0
     assert "by words only: the stored vectors are of ollama:nomic-embed-text" in " ".join(degraded.out.split())
     assert openai_server.requests == []

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parents[2]
 NOBODY = 65534
+AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env")
 # What a developer or a CI may have set, and the tests must not see.
 FOREIGN = ("WINNOW_", "PG", "DATABASE_URL", "NATS_URL", "OPENAI_", "OLLAMA_", "PYTHON", "FORCE_COLOR", "NO_COLOR")
 COMMAND_SECONDS = 60.0
@@ -294,6 +296,7 @@ class Program:
         """Ends what still runs."""
         for running in self._started:
             running.clean()
+        shutil.rmtree(self._outputs, ignore_errors=True)
 
 
 RunningKind = TypeVar("RunningKind", bound=Running)
@@ -326,19 +329,25 @@ def another(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Progr
     program.close()
 
 
-@pytest.fixture
-def ordinary(another: Program) -> Program:
-    """`another`, run by an ordinary user; as root by `nobody`, who must be able to run a Python with our packages."""
-    if os.geteuid() != 0:
-        return another
-    another.prefix = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env")
+@pytest.fixture(scope="session")
+def ordinary_python(open_folder: Path) -> tuple[str, dict[str, str]]:
+    """A Python that `nobody` can run with our packages, and the variables it needs for that."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages = os.pathsep.join([str(CHECKOUT / "backend"), sysconfig.get_path("purelib")])
+    program = Program(open_folder)
     for interpreter, variables in ((sys.executable, {}), (f"/usr/bin/{version}", {"PYTHONPATH": packages})):
         # Through a shell: setpriv's own exec still has root's rights to the path.
-        check = [*another.prefix, "sh", "-c", '"$0" -c "import winnow.cli.main"', interpreter]
-        done = subprocess.run(check, env=another.environment(**variables), cwd="/", capture_output=True, check=False)
+        check = [*AS_NOBODY, "sh", "-c", '"$0" -c "import winnow.cli.main"', interpreter]
+        done = subprocess.run(check, env=program.environment(**variables), cwd="/", capture_output=True, check=False)
         if done.returncode == 0:
-            another.interpreter, another.variables = interpreter, variables
-            return another
+            return interpreter, variables
     pytest.skip(f"the user nobody can run neither {sys.executable} nor /usr/bin/{version} with this checkout")
+
+
+@pytest.fixture
+def ordinary(another: Program, request: pytest.FixtureRequest) -> Program:
+    """`another`, run by an ordinary user: as root by `nobody`."""
+    if os.geteuid() == 0:
+        another.interpreter, another.variables = request.getfixturevalue("ordinary_python")
+        another.prefix = AS_NOBODY
+    return another

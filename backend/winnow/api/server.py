@@ -79,6 +79,7 @@ async def serve_api(winnow: Winnow, bound: socket.socket, stop: asyncio.Event) -
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS, ws="none"
     )
     server = _Server(config)
+    bound.listen()  # from here on, who comes is served, if only in a moment
     log.info("api.listening", url=url_of(bound))
     serving = asyncio.create_task(server.serve(sockets=[bound]), name="api")
     stopping = asyncio.create_task(stop.wait(), name="stop")

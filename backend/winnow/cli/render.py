@@ -77,7 +77,7 @@ def show_facts(console: Console, facts: Mapping[str, str], *, indent: int = 0) -
 
 
 def _hanging(console: Console, before: Sequence[Text], text: Text, *, indent: int) -> None:
-    """Prints words of fixed width and a text that goes on below itself, not below them, where there is room for that."""
+    """Prints words of fixed width and a text that goes on below itself, not below them, where there is room."""
     if console.width - indent - sum(len(part) + 1 for part in before) < LEAST_TEXT_CHARACTERS:
         console.print(Padding(Text(" ").join([*before, text]), (0, 0, 0, indent)))
         return

@@ -147,7 +147,7 @@ async def _show_atoms(winnow: Winnow, console: Console) -> None:
 
 def _show_next(console: Console, url: str) -> None:
     console.print(
-        f"\n[bold]Go on[/]\n"
+        f"\n[bold]Go on[/]\n"  # noqa: S608 - the statement is shown, not run
         f"  {url}                        the page: search in a browser\n"
         f"  {url}/openapi.json           the API\n"
         "  .venv/bin/winnow search what was decided about framing\n"
