@@ -146,9 +146,12 @@ async def _fill(made: Stage, condition: Condition, messages: Sequence[IncomingMe
     winnow = made.winnow
     fresh = list(repeated(messages, QUEUED, channel=f"load-{number}"))
     if condition.imports:
-        await ingest(winnow.units, fresh, lane=Lane.BULK)
+        if (known := (await ingest(winnow.units, fresh, lane=Lane.BULK)).known) != 0:
+            raise AssertionError(f"{known} messages are known already")
         return
     ids = (await ingest(silent_units(winnow), fresh, lane=Lane.BULK)).ids
+    if len(ids) != QUEUED:
+        raise AssertionError(f"{len(ids)} messages are new, not {QUEUED}")
     jobs = list(in_batches([EmbedJob(Kind.MESSAGES, ids)], condition.rows_a_task))
     for start in range(0, len(jobs), 500):
         await winnow.dispatcher.dispatch(jobs[start : start + 500], Lane.BULK)

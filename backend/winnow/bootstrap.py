@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from contextlib import asynccontextmanager
@@ -134,10 +135,22 @@ class Winnow:
         Raises:
             QueueUnavailable: NATS does not answer.
         """
-        if not self._queue_started:
+        if self._queue_started:
+            return
+        started: list[JetStreamBroker] = []
+        try:
             for broker in self.brokers.values():
                 await broker.startup()
-            self._queue_started = True
+                started.append(broker)
+        except BaseException:
+            await asyncio.gather(*(broker.shutdown() for broker in started))
+            raise
+        self._queue_started = True
+
+    async def start_queue_if_there(self) -> None:
+        """Connects to NATS when it answers; for use cases that can do without, and say so."""
+        with contextlib.suppress(QueueUnavailable):
+            await self.start_queue()
 
     async def close(self) -> None:
         """Closes what was opened."""

@@ -253,3 +253,11 @@ def test_the_page_and_the_api_description_need_nothing_from_elsewhere(http: http
                 assert "application/problem+json" in operation["responses"]["4XX"]["content"], (method, path)
     for name in ("MessageIn", "ExtractIn", "BackfillIn", "StoredOut", "AcceptedOut", "BackfillOut"):
         assert "example" in description["components"]["schemas"][name], name
+
+
+@pytest.mark.parametrize("host", ["rebound.example", "rebound.example:8420", "127.0.0.1.rebound.example", ""])
+def test_only_loopback_names_are_answered(http: httpx.Client, host: str) -> None:
+    answer = http.get("/api/v1/messages", headers={"Host": host})
+    assert answer.status_code == 421
+    assert "localhost" in answer.json()["detail"]
+    assert http.get("/health/live", headers={"Host": "localhost:1"}).status_code == 200

@@ -5,9 +5,13 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from plugins.program import eventually, gone
 
 if TYPE_CHECKING:
+    import psutil
+
     from plugins.program import Program, Up
 
 SERVERS = ("postgres", "nats-server")
@@ -20,6 +24,18 @@ def say(up: Up, channel: str, count: int) -> None:
     ]
     with up.http as http:
         assert http.post("/api/v1/messages", json=messages).json()["stored"] == count
+
+
+def say_again(up: Up, channel: str, count: int) -> bool:
+    """For while a server may still be away; sending a message again stores nothing twice."""
+    messages = [{"channel": channel, "external_id": str(n), "text": f"{channel} says {n}"} for n in range(count)]
+    with up.http as http:
+        return http.post("/api/v1/messages", json=messages).is_success and bool(up.get("/api/v1/status")["queue"])
+
+
+def own_servers(up: Up) -> list[psutil.Process]:
+    below = up.processes().values()
+    return [process for process in below if process.name() in SERVERS and process.ppid() == up.pid]
 
 
 def embedded(up: Up) -> dict[str, Any]:
@@ -38,8 +54,13 @@ def test_what_is_killed_is_started_again_or_cleaned_up_and_no_row_is_lost(anothe
     eventually(lambda: embedded(first)["embedded"] == 7, "the new worker's vectors")
     assert first.child("worker").pid != worker.pid
 
+    for server in own_servers(first):
+        server.kill()
+    eventually(lambda: say_again(first, "after the servers fell", 2), "two more messages")
+    eventually(lambda: embedded(first)["embedded"] == 9, "their vectors")
+
     everything = first.processes()
-    servers = [process for process in everything.values() if process.name() in SERVERS and process.ppid() == first.pid]
+    servers = own_servers(first)
     assert sorted(process.name() for process in servers) == ["nats-server", "postgres"]
     children = [process for process in everything.values() if "winnow.cli.main" in process.cmdline()]
     assert len(children) == 3
@@ -49,9 +70,9 @@ def test_what_is_killed_is_started_again_or_cleaned_up_and_no_row_is_lost(anothe
 
     second = another.up()
     assert gone(servers)
-    assert embedded(second)["embedded"] == embedded(second)["total"] == 7
+    assert embedded(second)["embedded"] == embedded(second)["total"] == 9
     say(second, "after", 1)
-    eventually(lambda: embedded(second)["embedded"] == 8, "the vector after the restart")
+    eventually(lambda: embedded(second)["embedded"] == 10, "the vector after the restart")
     everything = second.processes()
     assert second.end(signal.SIGINT) == 0
     assert gone(everything.values()), second.output

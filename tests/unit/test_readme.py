@@ -19,7 +19,8 @@ def setting_row(name: str) -> str:
     default = "–" if field.default is None else f"`{field.default:g}`" if isinstance(field.default, float) else ""
     if name == "data_dir":
         default = "the user's data folder; for root `/var/lib/winnow`"
-    return f"| {', '.join(f'`{variable}`' for variable in variables)} | {default or f'`{field.default}`'} | {field.description} |"
+    names = ", ".join(f"`{variable}`" for variable in variables)
+    return f"| {names} | {default or f'`{field.default}`'} | {field.description} |"
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

@@ -14,7 +14,7 @@ from winnow.api import schemas
 from winnow.api.answers import atom_out, search_hit_out, status_out
 from winnow.api.backfills import Backfills
 from winnow.api.problems import PROBLEM_RESPONSE, add_error_handlers, problem
-from winnow.api.requests import RequestLog
+from winnow.api.requests import LoopbackNames, RequestLog
 from winnow.domain.jobs import ExtractJob, Kind, Lane, in_batches
 from winnow.domain.knowledge import AtomType
 from winnow.domain.messages import storable
@@ -48,6 +48,7 @@ def create_app(winnow: Winnow) -> FastAPI:
     )
     app.state.winnow = winnow
     app.state.backfills = Backfills(winnow)
+    app.add_middleware(LoopbackNames)
     app.add_middleware(RequestLog)
     add_error_handlers(app)
     _add_knowledge_routes(app, winnow)

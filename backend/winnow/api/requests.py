@@ -21,6 +21,10 @@ log = structlog.get_logger(__name__)
 PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+PORT = re.compile(r":\d+$")
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
 class RequestLog:
     """ASGI middleware: takes or makes `X-Request-ID`, binds it, answers with it, and logs how the request ended."""
 
@@ -60,3 +64,26 @@ class RequestLog:
 def _request_id(scope: Scope) -> str:
     given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
     return given if PLAIN_ID.fullmatch(given) else uuid4().hex
+
+
+class LoopbackNames:
+    """ASGI middleware: answers only requests that call this machine by a loopback name.
+
+    Else a page on the web could point its own host name at 127.0.0.1 and read a private chat through the browser.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection."""
+        if scope["type"] != "http" or _called(scope) in LOOPBACK_NAMES:
+            await self._app(scope, receive, send)
+            return
+        sentence = f"this API answers to {', '.join(LOOPBACK_NAMES)} only; call it by one of these names"
+        await problem(HTTPStatus.MISDIRECTED_REQUEST, sentence)(scope, receive, send)
+
+
+def _called(scope: Scope) -> str:
+    host: str = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    return PORT.sub("", host)

@@ -34,8 +34,8 @@ def listen(host: str, port: int | None) -> socket.socket:
     """
     if host not in LOOPBACK:
         raise InvalidSettings(
-            f"the API listens on loopback only for now, and WINNOW_API_HOST is {host}; use 127.0.0.1, and a proxy with "
-            "authentication in front of it for others"
+            f"the API listens on loopback only for now, and WINNOW_API_HOST is {host}; use 127.0.0.1, and for others a "
+            "proxy with authentication in front of it, which sends Host: localhost"
         )
     try:
         return _bind(host, DEFAULT_PORT if port is None else port)

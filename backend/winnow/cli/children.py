@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 WELL_SECONDS = 30.0
 PAUSES_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 KILL_AFTER_SECONDS = 5.0
+LARGE_LOG_BYTES = 10_000_000
 
 
 @dataclass(slots=True)
@@ -62,6 +63,8 @@ class Children:
         """Starts `winnow NAME ARGUMENTS`."""
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         log_file = self._logs / f"{name}.log"
+        if log_file.exists() and log_file.stat().st_size > LARGE_LOG_BYTES:
+            log_file.replace(log_file.with_suffix(".log.1"))  # two of each at most
         log_file.touch(mode=0o600)
         log_start = log_file.stat().st_size
         process = await self._spawn(name, arguments, log_file)

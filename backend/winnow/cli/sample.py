@@ -37,6 +37,8 @@ SEARCHES = (
 SHOWN_TYPES = ("decision", "action", "question", "problem", "answer", "idea")
 LOOK_SECONDS = 0.25
 PLAIN_LINE_SECONDS = 2.0
+# The sweeper looks every 2 s; what it leaves longer than this is too little for a run of its own.
+LEFT_OVER_SECONDS = 4.0
 STALL_SECONDS = 60.0
 EVERYTHING = 1_000_000
 
@@ -55,7 +57,6 @@ async def run_sample(winnow: Winnow, console: Console, url: str) -> None:
     console.print(f"\n[bold]Reading[/] {len(paths)} meeting chats of the JSON-LD group (examples/json-ld-minutes)")
     report = await import_files(winnow.units, paths, How(timezone=UTC), tick=lambda _: None)
     show_import(report)
-    await _extract_the_rest(winnow)
     after = await _follow(winnow, console)
     _show_summary(console, before, after, stored=report.stored, seconds=time.monotonic() - started)
     await _show_atoms(winnow, console)
@@ -66,7 +67,7 @@ async def run_sample(winnow: Winnow, console: Console, url: str) -> None:
 
 
 async def _extract_the_rest(winnow: Winnow) -> None:
-    """The sweeper takes channels from ten new messages on; for the sample nobody should wait for more."""
+    """The sweeper takes channels from ten unclaimed messages on, or quiet ones; a newcomer should not wait for that."""
     ids = await winnow.extractions.unclaimed_ids(channel=None, limit=EVERYTHING)
     await winnow.dispatcher.dispatch(list(in_batches([ExtractJob(tuple(ids))], EXTRACTION_JOB_MESSAGES)), Lane.BULK)
 
@@ -80,7 +81,7 @@ async def _follow(winnow: Winnow, console: Console) -> Overview:
     with bars:
         extracting = bars.add_task("extracting", unit="messages", total=None)
         embedding = bars.add_task("embedding", unit="rows", total=None)
-        seen, moved_at, printed_at = None, time.monotonic(), 0.0
+        seen, moved_at, printed_at, idle_since = None, time.monotonic(), 0.0, None
         while True:
             state = await overview(winnow.overviewing())
             progress = _progress(state)
@@ -90,6 +91,10 @@ async def _follow(winnow: Winnow, console: Console) -> Overview:
                 console.print("extracted {} of {} messages, embedded {} of {} rows".format(*progress))
             if state.idle and not state.knowledge.messages_waiting:
                 return state
+            idle_since = (idle_since or time.monotonic()) if state.idle else None
+            if idle_since and time.monotonic() - idle_since > LEFT_OVER_SECONDS:
+                await _extract_the_rest(winnow)
+                idle_since = None
             if progress != seen:
                 seen, moved_at = progress, time.monotonic()
             elif time.monotonic() - moved_at > STALL_SECONDS:

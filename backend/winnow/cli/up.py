@@ -64,13 +64,15 @@ async def _up(settings: Settings, stop: asyncio.Event, *, sample: bool, ends_its
         stack.push_async_callback(children.stop, settings.drain_seconds)
         with _told("API, worker and sweeper"):
             url = await _start(children, settings, servers, winnow)
-        watching = asyncio.create_task(children.watch(), name="watch children")
+        watching = [asyncio.create_task(children.watch(), name="watch children")]
+        if servers.instance:
+            watching.append(asyncio.create_task(servers.instance.watch(), name="watch servers"))
         try:
             await _until_done(winnow, url, stop, sample=sample, ends_itself=ends_itself)
         finally:
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
             console.print("stopping; work in hand is finished first, the rest waits on disk")
     console.print("stopped")
 

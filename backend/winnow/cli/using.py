@@ -165,7 +165,8 @@ def status_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     settings = settings_for(data_dir=data_dir)
 
     async def main() -> None:
-        async with _using(settings) as winnow:
+        async with _using(settings, queue=False) as winnow:
+            await winnow.start_queue_if_there()
             state = await overview(winnow.overviewing())
         if as_json:
             print_json(status_out(state).model_dump(mode="json"))
@@ -217,7 +218,8 @@ def backfill_command(
             if dry_run:
                 return await _dry_run(settings, servers, chosen, as_json=as_json)
             await _prepare(servers)
-            async with opened(settings, servers) as winnow:
+            async with opened(settings, servers, queue=False) as winnow:
+                await winnow.start_queue_if_there()
                 plan = Plan(kinds=chosen, batch_size=batch_size, limit=limit, inline=inline)
                 return await _backfill(winnow, plan, as_json=as_json)
 

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import structlog
+
 from winnow.embedded.nats import EmbeddedNats
 from winnow.embedded.postgres import EmbeddedPostgres
 from winnow.errors import DataFolderInUse, EmbeddedServerFailed
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ATTACH_SECONDS = 60
+WATCH_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +151,16 @@ class Instance:
         """Adds the API's address to what others read."""
         self.servers = replace(self.servers, api_url=url)
         self.folder.publish(self.servers)
+
+    async def watch(self) -> None:
+        """Starts a server of ours again when it has ended by itself, for as long as this is awaited."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for name, server in (("postgres", self._postgres), ("nats-server", self._nats)):
+                if server.pid is None:
+                    log.error("embedded.fell", server=name)
+                    with contextlib.suppress(EmbeddedServerFailed):
+                        await server.start()
 
     def server_pids(self) -> dict[str, int]:
         """Process ids of the servers that this process started."""

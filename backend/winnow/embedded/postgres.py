@@ -126,7 +126,7 @@ class EmbeddedPostgres:
     @property
     def pid(self) -> int | None:
         """The postmaster's process id while it runs."""
-        return self._process.pid if self._process else None
+        return self._process.pid if self._process and self._process.returncode is None else None
 
     async def stop(self) -> None:
         """Fast shutdown: open transactions are rolled back, committed ones are on disk."""

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-WRITE_TRIES = 5
-WRITE_PAUSE_SECONDS = 0.1
+# Before each try to write rows that somebody has locked: mostly the scoring of the same message, over in a moment.
+WRITE_PAUSES_SECONDS = (0.0, 0.005, 0.02, 0.1, 0.3)
 # A wrong set-up is not mended within seconds; asking again costs a request each time.
 SETUP_PAUSE_SECONDS = 60.0
 BLANK = Outcome(state="skipped", error_kind="blank", error="the text is blank")
@@ -168,12 +168,12 @@ def _check_dimensions(found: _Found, lease: Lease) -> None:
 async def _write(store: EmbeddingStore, lease: Lease, rows: Sequence[EmbeddableText], found: _Found) -> set[int]:
     """Writes all vectors; rows somebody has locked are tried again with the vectors in hand."""
     written: set[int] = set()
-    for attempt in range(WRITE_TRIES):
+    for pause in WRITE_PAUSES_SECONDS:
         rest = [row for row in rows if row.id in found.vectors and row.id not in written]
         if not rest:
             break
-        if attempt:
-            await asyncio.sleep(WRITE_PAUSE_SECONDS)
+        if pause:
+            await asyncio.sleep(pause)
         written |= await store.write(lease, rest, found.vectors)
     return written
 
