@@ -44,7 +44,7 @@ def embedded(up: Up) -> dict[str, Any]:
 
 
 def test_what_is_killed_is_started_again_or_cleaned_up_and_no_row_is_lost(another: Program) -> None:
-    first = another.up()
+    first = another.up(WINNOW_SWEEP_AGE_SECONDS="2")  # what fell with a server is swept soon
     say(first, "before", 3)
     eventually(lambda: embedded(first)["embedded"] == 3, "three vectors")
 

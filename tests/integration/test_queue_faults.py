@@ -299,3 +299,13 @@ async def test_a_nats_without_jetstream_is_named(tmp_path: Path) -> None:
     finally:
         server.terminate()
         server.wait(10)
+
+
+async def test_a_stream_of_somebody_else_is_refused_and_left_as_it_is(make_broker: MakeBroker) -> None:
+    broker = make_broker()
+    await broker.startup()
+    await broker.js.delete_stream("TASKS")
+    await broker.js.add_stream(StreamConfig(name="TASKS", subjects=["their.tasks.>"]))
+    with pytest.raises(SetupFault, match="somebody else's"):
+        await make_broker().startup()
+    assert (await broker.js.stream_info("TASKS")).config.subjects == ["their.tasks.>"]

@@ -15,14 +15,14 @@ from winnow.api.answers import atom_out, search_hit_out, status_out
 from winnow.api.backfills import Backfills
 from winnow.api.problems import PROBLEM_RESPONSE, add_error_handlers, problem
 from winnow.api.requests import LoopbackNames, RequestLog
-from winnow.domain.jobs import ExtractJob, Kind, Lane, in_batches
+from winnow.domain.jobs import Kind, Lane
 from winnow.domain.knowledge import AtomType
 from winnow.domain.messages import storable
 from winnow.errors import WinnowError
 from winnow.pipeline.ingest import ingest
 from winnow.pipeline.overview import overview
+from winnow.pipeline.request_extraction import request_extraction
 from winnow.pipeline.search import search
-from winnow.pipeline.sweep import EXTRACTION_JOB_MESSAGES
 from winnow.storage.messages import list_messages
 from winnow.storage.search import list_atoms, list_topics
 
@@ -113,9 +113,8 @@ def _add_work_routes(app: FastAPI, winnow: Winnow) -> None:
         ids = body.message_ids
         if ids is None:
             ids = await winnow.extractions.unclaimed_ids(channel=body.channel, limit=schemas.MOST_IDS)
-        jobs = list(in_batches([ExtractJob(tuple(ids))], EXTRACTION_JOB_MESSAGES))
-        await winnow.dispatcher.dispatch(jobs, Lane.LIVE)
-        return schemas.AcceptedOut(rows=len(ids), tasks=len(jobs))
+        tasks = await request_extraction(winnow.dispatcher, ids)
+        return schemas.AcceptedOut(rows=len(ids), tasks=tasks)
 
     @app.post("/api/v1/embeddings/backfill", summary="Embed what has no vector", status_code=HTTPStatus.ACCEPTED)
     async def backfill(body: schemas.BackfillIn, response: Response) -> schemas.BackfillOut:

@@ -24,17 +24,18 @@ class Backfills:
     def __init__(self, winnow: Winnow) -> None:
         self._winnow = winnow
         self._task: asyncio.Task[None] | None = None
+        self._wanted: dict[Kind, int] = {}
 
     async def start(self, kinds: tuple[Kind, ...], batch_size: int) -> None:
-        """Returns once it is on its way; while one runs, another one has nothing to add and is not started.
+        """Returns once it is on its way: at once, or after the one that runs.
 
         Raises:
             SpaceMismatch: the stored vectors are another embedder's.
         """
         await self._winnow.spaces.check()
+        self._wanted |= dict.fromkeys(kinds, batch_size)
         if self._task is None or self._task.done():
-            plan = Plan(kinds=kinds, batch_size=batch_size)
-            self._task = asyncio.create_task(self._run(plan), name="backfill")
+            self._task = asyncio.create_task(self._run(), name="backfill")
 
     async def stop(self) -> None:
         """Ends a running one."""
@@ -42,13 +43,18 @@ class Backfills:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _run(self, plan: Plan) -> None:
-        try:
-            done = await backfill(self._winnow.backfilling(), plan, report=_ignore, say=_say)
-        except WinnowError as error:
-            log.warning("backfill.stopped", reason=str(error))
-        else:
-            log.info("backfill.finished", success=done.success, failed=done.failed, skipped=done.skipped)
+    async def _run(self) -> None:
+        while self._wanted:
+            plan = Plan(kinds=tuple(self._wanted), batch_size=min(self._wanted.values()))
+            self._wanted.clear()
+            try:
+                done = await backfill(self._winnow.backfilling(), plan, report=_ignore, say=_say)
+            except WinnowError as error:
+                log.warning("backfill.stopped", reason=str(error))
+            except Exception:  # nobody awaits this task: a bug must not end unseen
+                log.exception("backfill.broken")
+            else:
+                log.info("backfill.finished", success=done.success, failed=done.failed, skipped=done.skipped)
 
 
 def _ignore(_progress: Progress) -> None:

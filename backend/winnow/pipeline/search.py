@@ -82,16 +82,25 @@ async def search(tools: Searching, query: str, *, kinds: Sequence[Kind] = tuple(
         raise InvalidInput(f"the query has {len(query)} characters; {MOST_QUERY_CHARACTERS} at most")
     if not 1 <= limit <= MOST_HITS:
         raise InvalidInput(f"limit is {limit}; choose 1 to {MOST_HITS}")
-    text_arm = asyncio.create_task(_text_arm(tools, query, kinds), name="search by words")
-    try:
-        by_vector, degraded = await _vector_arm(tools, query, kinds)
-    finally:
-        by_text = await text_arm
+    by_text, (by_vector, degraded) = await _both_arms(tools, query, kinds)
     fused = fuse(by_text, by_vector, vector_weight=tools.vector_weight)
     scores = {key: score * (ATOM_ADVANTAGE if key[0] == Kind.ATOMS else 1.0) for key, score in fused.items()}
     best = dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[: limit * 4])
     hits = _fold_twins(await _read(tools.database, best))
     return SearchAnswer(query=query, hits=tuple(hits[:limit]), degraded=degraded)
+
+
+async def _both_arms(
+    tools: Searching, query: str, kinds: Sequence[Kind]
+) -> tuple[dict[Key, float], tuple[dict[Key, float], str | None]]:
+    """Side by side: while the model makes the query's vector, the database looks for its words."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            by_text = group.create_task(_text_arm(tools, query, kinds), name="search by words")
+            by_vector = group.create_task(_vector_arm(tools, query, kinds), name="search by vector")
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return by_text.result(), by_vector.result()
 
 
 async def _text_arm(tools: Searching, query: str, kinds: Sequence[Kind]) -> dict[Key, float]:

@@ -69,6 +69,12 @@ async def declare_stream(js: JetStreamContext, wanted: StreamConfig) -> None:
 
 
 async def _change_stream(js: JetStreamContext, wanted: StreamConfig) -> None:
+    there = (await js.stream_info(wanted.name or "")).config
+    if set(there.subjects or ()) != set(wanted.subjects or ()):
+        raise SetupFault(
+            f"This NATS has a stream {wanted.name} of somebody else's (subjects {', '.join(there.subjects or ())}); "
+            "use another NATS account for Winnow."
+        )
     try:
         await js.update_stream(config=wanted)
     except APIError as error:
