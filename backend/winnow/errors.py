@@ -44,7 +44,11 @@ class DatabaseUnavailable(Transient):
 
 
 class DatabaseBusy(Transient):
-    """Another transaction was in the way; the same call may succeed now."""
+    """Another transaction was in the way; try again in a moment."""
+
+
+class RunLost(Transient):
+    """The run took longer than its lease and was given up; its messages are free for another run."""
 
 
 class QueueUnavailable(Transient):

@@ -13,7 +13,7 @@ from plugins.jetstream import eventually
 from plugins.pipeline import SteeredExtractor, add_messages, incoming
 from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.domain.knowledge import AtomType, Evidence, ExtractedAtom, ExtractedLink, Extraction, LinkType
-from winnow.errors import Permanent, ProviderUnavailable, QueueUnavailable
+from winnow.errors import DatabaseUnavailable, ModelNotFound, Permanent, ProviderUnavailable, QueueUnavailable
 from winnow.pipeline.extract import Extracted, extract_knowledge
 from winnow.pipeline.ingest import ingest
 from winnow.providers.rules import RuleExtractor
@@ -61,6 +61,12 @@ async def numbers(sql: asyncpg.Connection) -> dict[str, int]:
     return {table: await sql.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
 
 
+async def left(sql: asyncpg.Connection) -> list[tuple[int, int | None, int]]:
+    """What is queued: message, run, failures."""
+    rows = await sql.fetch("SELECT message_id, run_id, failures FROM extraction_queue ORDER BY message_id")
+    return [tuple(row) for row in rows]
+
+
 NOTHING = {"atoms": 0, "atom_links": 0, "atom_evidence": 0, "topics": 0}
 
 
@@ -99,9 +105,13 @@ async def test_nothing_is_found_twice(
     assert len(extractor.windows) == 1
 
 
-@pytest.mark.parametrize("error", [ProviderUnavailable("away"), Permanent("cannot")])
+@pytest.mark.parametrize(
+    ("error", "failures"), [(ProviderUnavailable("away"), 0), (ModelNotFound("pull it"), 0), (Permanent("cannot"), 1)]
+)
 async def test_an_extractor_that_fails_gives_the_messages_back_and_the_next_window_its_turn(
     error: Exception,
+    failures: int,
+    *,
     extracting: Extracting,
     extractor: SteeredExtractor,
     dispatcher: RecordingDispatcher,
@@ -117,8 +127,7 @@ async def test_an_extractor_that_fails_gives_the_messages_back_and_the_next_wind
     assert await extract_knowledge(extracting, ids, lane=Lane.BULK) == Extracted(done=1, failed=1, messages=1, atoms=2)
     run = await sql.fetchrow("SELECT * FROM extraction_runs WHERE channel = '#a'")
     assert (run["state"], run["error"]) == ("failed", str(error))
-    rows = await sql.fetch("SELECT message_id, run_id FROM extraction_queue ORDER BY message_id")
-    assert [tuple(row) for row in rows] == [(ids[0], None), (ids[1], None)]
+    assert await left(sql) == [(ids[0], None, failures), (ids[1], None, failures)]
     assert dispatcher.ids(EmbedJob, Kind.MESSAGES) == [ids[2]]
     extractor.during = None
     assert await extract_knowledge(extracting, ids, lane=Lane.BULK) == Extracted(done=1, messages=2, atoms=4)
@@ -132,7 +141,7 @@ async def test_a_bug_is_raised_and_leaves_no_half(
     with pytest.raises(ZeroDivisionError):
         await extract_knowledge(extracting, ids, lane=Lane.LIVE)
     assert await sql.fetchval("SELECT error FROM extraction_runs") == "ZeroDivisionError: division by zero"
-    assert await sql.fetchval("SELECT run_id IS NULL FROM extraction_queue")
+    assert await left(sql) == [(ids[0], None, 1)]
 
 
 @pytest.mark.parametrize("table", ["topics", "atoms", "atom_evidence", "atom_links", "extraction_runs"])
@@ -221,6 +230,7 @@ async def test_a_dead_run_is_given_up_and_its_late_commit_is_refused(
     assert dispatcher.jobs == []
     run = await sql.fetchrow("SELECT state, error FROM extraction_runs")
     assert tuple(run) == ("failed", "its worker stopped in the middle")
+    assert await left(sql) == [(ids[0], None, 1)], "given up once, not again by the run that comes late"
     extractor.during = None
     assert await extract_knowledge(extracting, ids, lane=Lane.LIVE) == Extracted(done=1, messages=1, atoms=2)
 
@@ -311,8 +321,31 @@ async def test_a_cancelled_call_gives_its_messages_back(
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert await sql.fetchval("SELECT run_id IS NULL FROM extraction_queue")
-    assert await sql.fetchval("SELECT state FROM extraction_runs") == "failed"
+    assert await left(sql) == [(ids[0], None, 0)]
+    assert await sql.fetchval("SELECT count(*) FROM extraction_runs") == 0, "a shutdown is no failed run"
+    extractor.during = None
+    assert (await extract_knowledge(extracting, ids, lane=Lane.LIVE)).done == 1
+
+
+async def test_a_shutdown_that_cannot_reach_the_database_is_still_one(
+    extracting: Extracting,
+    extractor: SteeredExtractor,
+    sql: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ids = await add_messages(sql, ["one"])
+
+    async def away(*_: object) -> None:
+        raise DatabaseUnavailable
+
+    async def stop(_window: Window) -> None:
+        monkeypatch.setattr(extracting.store, "forget_run", away)
+        raise asyncio.CancelledError
+
+    extractor.during = stop
+    with pytest.raises(asyncio.CancelledError):
+        await extract_knowledge(extracting, ids, lane=Lane.LIVE)
+    assert await sql.fetchval("SELECT state FROM extraction_runs") == "running", "until its lease runs out"
 
 
 async def test_no_transaction_is_open_while_the_extractor_thinks(
@@ -423,3 +456,60 @@ async def test_the_counts_of_knowledge_tell_where_it_stands(
     counts = await knowledge_counts(database)
     assert (counts.messages_waiting, counts.messages_in_hand, dict(counts.runs)) == (1, 0, {"done": 1})
     assert dict(counts.atoms) == {"problem": 2, "solution": 2}
+
+
+async def test_what_fails_too_often_is_left_aside_and_still_given_to_who_asks(
+    extracting: Extracting, extractor: SteeredExtractor, database: Database, sql: asyncpg.Connection
+) -> None:
+    poison, good = await add_messages(sql, ["poison", "good"])
+    extractor.during = _refuse
+    for failures in (1, 2, 3):
+        assert await due(extracting) == [poison, good]
+        await extract_knowledge(extracting, [poison], lane=Lane.LIVE)
+        assert await left(sql) == [(poison, None, failures), (good, None, 0)]
+    assert await due(extracting) == [good]
+    counts = await knowledge_counts(database)
+    assert (counts.messages_waiting, counts.messages_in_hand, counts.messages_failed) == (1, 0, 1)
+    assert await extracting.store.unclaimed_ids(channel=None, limit=10) == [poison, good], "by hand: all"
+    extractor.during = None
+    assert await extract_knowledge(extracting, [poison], lane=Lane.LIVE) == Extracted(done=1, messages=1)
+    assert (await knowledge_counts(database)).messages_failed == 0
+
+
+async def _refuse(_window: Window) -> None:
+    raise Permanent
+
+
+async def due(extracting: Extracting) -> list[int]:
+    found = await extracting.store.due(threshold=1, quiet_seconds=0, most=10, failed_pause_seconds=0)
+    return [row for channel in found for row in channel.ids]
+
+
+async def test_a_run_stores_the_scores_that_no_scoring_task_has_stored(
+    extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["RESOLVED: we use Postgres", "the build fails", "edited by hand"])
+    await sql.execute("UPDATE messages SET importance = 0.125, signal = 'mine' WHERE id = $1", ids[2])
+    extractor.answer = lambda _window: Extraction(
+        atoms=(atom(ids[1], "a", "the"),), message_topics={ids[1]: "releases"}
+    )
+    await extract_knowledge(extracting, ids, lane=Lane.LIVE)
+    rows = await sql.fetch("SELECT importance, signal, topic_id IS NOT NULL AS filed FROM messages ORDER BY id")
+    assert [row["filed"] for row in rows] == [False, True, False]
+    assert (rows[2]["importance"], rows[2]["signal"]) == (0.125, "mine")
+    (window,) = extractor.windows
+    assert [row["importance"] for row in rows] == pytest.approx([message.importance for message in window.messages])
+    assert all(row["signal"] for row in rows)
+
+
+async def test_a_score_that_comes_while_the_extractor_thinks_stays(
+    extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one"])
+
+    async def score(_window: Window) -> None:
+        await sql.execute("UPDATE messages SET importance = 0.125, signal = 'mine'")
+
+    extractor.during = score
+    await extract_knowledge(extracting, ids, lane=Lane.LIVE)
+    assert tuple(await sql.fetchrow("SELECT importance, signal FROM messages")) == (0.125, "mine")

@@ -147,6 +147,14 @@ async def test_a_promise_that_cannot_be_kept_is_counted_and_the_commit_stands(
     assert await sql.fetchval("SELECT count(*) FROM messages WHERE embedding IS NULL") == 2
 
 
+async def test_a_failure_that_cannot_even_be_counted_changes_nothing_about_the_commit(
+    units: UnitsOfWork, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    await sql.execute("DROP TABLE counters")
+    dispatcher.error = QueueUnavailable()
+    assert len((await ingest(units, [incoming(1)], lane=Lane.LIVE)).ids) == 1
+
+
 async def test_with_nats_killed_messages_are_stored_quickly_and_the_failure_counted(
     database_url: str, nats_server: NatsServer, sql: asyncpg.Connection
 ) -> None:

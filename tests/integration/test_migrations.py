@@ -104,8 +104,15 @@ async def test_programs_ask_for_the_revision_they_need(
 
 
 async def test_an_unknown_revision_is_named(database_url: str) -> None:
-    with pytest.raises(InvalidInput, match="cannot migrate to 'nowhere'"):
+    with pytest.raises(InvalidInput, match=r"^cannot migrate to 'nowhere'; there are head, base and 0001\b"):
         await migrate(database_url, revision="nowhere")
+
+
+async def test_a_newer_program_s_schema_is_left_alone(database_url: str, sql: asyncpg.Connection) -> None:
+    await sql.execute("UPDATE alembic_version SET version_num = '9999'")
+    for revision in ("head", "base", newest_revision()):
+        with pytest.raises(SetupFault, match="at revision 9999, which this program does not know"):
+            await migrate(database_url, revision=revision)
 
 
 async def test_processes_that_migrate_at_once_take_turns(empty_url: str) -> None:

@@ -204,6 +204,14 @@ def test_what_is_no_answer_is_refused(content: bytes) -> None:
         decode_answer(content, expected=1)
 
 
+@pytest.mark.parametrize("second", ["null", '"x"', "1.0", "true", "[1]", "{}", "0", "2"])
+@pytest.mark.parametrize("expected", [1, 2])
+def test_an_index_that_names_no_text_is_refused(second: str, expected: int) -> None:
+    items = f'{{"index": 0, "embedding": [1.0]}}, {{"index": {second}, "embedding": [2.0]}}'
+    with pytest.raises(AnswerInvalid):
+        decode_answer(f'{{"data": [{items}]}}'.encode(), expected=expected)
+
+
 @pytest.mark.parametrize("usage", ["null", "[]", "[1]", '{"prompt_tokens": "many"}', "7"])
 def test_an_unreadable_token_count_costs_no_vector(usage: str) -> None:
     content = '{"data": [{"index": 0, "embedding": [1.0]}], "usage": ' + usage + "}"

@@ -49,7 +49,7 @@ def misleading_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setenv("OPENAI_ORG_ID", "ambient-org")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "ambient-project")
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer ambient-header")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "ambient-openai")
 
 
 def embedder_for(server: ModelServer, *, url: str | None = None, key: str | None = None) -> Embedder:

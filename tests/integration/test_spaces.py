@@ -9,7 +9,7 @@ import asyncpg
 import numpy as np
 import pytest
 
-from plugins.pipeline import SteeredEmbedder, add_messages, add_row, another, job_of
+from plugins.pipeline import SteeredEmbedder, add_messages, add_row, another, come_due, job_of
 from winnow.bootstrap import Servers, build
 from winnow.domain.jobs import Kind
 from winnow.errors import DatabaseBusy, ProviderUnavailable, SpaceMismatch, TextRefused
@@ -292,6 +292,25 @@ async def test_the_name_of_a_model_that_has_become_another_is_noticed(
     job = await job_of(sql, ids[0])
     assert (job["state"], job["error_kind"], job["attempts"]) == ("waiting", "SpaceMismatch", 0)
     assert "now makes vectors of 12 dimensions; the stored ones have 8" in job["error"]
+    assert "pull the old one again under that name, or use another database or --data-dir" in job["error"]
+
+
+async def test_batches_that_are_paid_for_and_thrown_away_are_asked_for_ever_more_rarely(
+    embedding: Embedding, embedder: SteeredEmbedder, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one", "two"])
+    await embedding.spaces.ours()
+    embedder.dimensions = 12
+    pauses = []
+    for _ in range(6):
+        assert await embed_rows(embedding, M, ids) == Embedded(waiting=2)
+        pauses.append(
+            await sql.fetchval("SELECT max(extract(epoch FROM not_before - now()))::float8 FROM embedding_jobs")
+        )
+        await come_due(sql)
+    assert pauses == pytest.approx([60, 120, 240, 480, 600, 600], abs=5)
+    embedder.dimensions = 8  # the old model is back under its name
+    assert await embed_rows(embedding, M, ids) == Embedded(embedded=2)
 
 
 async def test_a_model_that_cannot_be_probed_takes_no_row(

@@ -141,6 +141,34 @@ async def test_rows_are_not_sent_again_while_the_lane_holds_them(
     assert dispatcher.ids(EmbedJob, M) == ids + ids[:60]
 
 
+async def test_rows_that_were_lost_are_sent_again_though_the_lane_is_never_empty(
+    sweeping: Sweeping, dispatcher: RecordingDispatcher, lanes: Lanes, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, [f"text {number}" for number in range(4)])
+    sweeper = Sweeper(replace(sweeping, age_seconds=0.5))
+    assert await sweeper.sweep() == 2
+    lanes.bulk = 1  # a task that waits for its next try
+    for _ in range(3):
+        assert await sweeper.sweep() == 0, "not more often than rows grow old"
+    await asyncio.sleep(0.5)
+    assert await sweeper.sweep() == 2
+    assert await sweeper.sweep() == 0
+    assert dispatcher.ids(EmbedJob, M) == ids + ids
+
+
+async def test_a_pass_goes_to_its_end_before_the_next_begins(
+    sweeping: Sweeping, dispatcher: RecordingDispatcher, lanes: Lanes, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, [f"text {number}" for number in range(8)])
+    sweeper = Sweeper(replace(sweeping, age_seconds=0))
+    lanes.bulk = 19  # room for one task of three rows
+    for _ in range(3):
+        await sweeper.sweep()
+    assert dispatcher.ids(EmbedJob, M) == ids
+    await sweeper.sweep()
+    assert dispatcher.ids(EmbedJob, M) == ids + ids[:3]
+
+
 async def test_embedded_rows_are_not_sent(
     sweeping: Sweeping, embedding: Embedding, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
 ) -> None:
@@ -238,12 +266,25 @@ async def test_a_channel_whose_run_just_failed_has_a_pause(
     assert run is not None
     await Sweeper(extraction_sweeping).sweep()
     assert dispatcher.ids(ExtractJob) == [], "in a run's hand"
-    await extracting.store.fail_run(run[0], "away")
+    await extracting.store.fail_run(run[0], "away", fault=False)
     await Sweeper(extraction_sweeping).sweep()
     assert dispatcher.ids(ExtractJob) == []
     await sql.execute("UPDATE extraction_runs SET finished_at = now() - interval '2 minutes'")
     await Sweeper(extraction_sweeping).sweep()
     assert dispatcher.ids(ExtractJob) == ids
+
+
+async def test_messages_that_kill_every_run_are_left_aside(
+    extraction_sweeping: Sweeping, extracting: Extracting, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["text"] * 5)
+    for sent in (ids, ids, []):
+        await extracting.store.start_run(source="test", channel="#team", extractor="x", ids=ids, lease_seconds=-1)
+        await Sweeper(extraction_sweeping).sweep()
+        await sql.execute("UPDATE extraction_runs SET finished_at = now() - interval '2 minutes'")
+        dispatcher.calls.clear()
+        await Sweeper(extraction_sweeping).sweep()
+        assert dispatcher.ids(ExtractJob) == sent
 
 
 async def test_a_killed_run_s_messages_are_sent_again(

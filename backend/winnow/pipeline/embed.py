@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import structlog
 
-from winnow.domain.backoff import backoff_seconds
+from winnow.domain.backoff import LONGEST_SECONDS, backoff_seconds
 from winnow.errors import AnswerInvalid, Permanent, SetupFault, SpaceMismatch, TextRefused, Transient
 from winnow.pipeline.heartbeat import heartbeat
 from winnow.storage.embeddings import Lease, Outcome, Tries
@@ -30,7 +30,8 @@ log = structlog.get_logger(__name__)
 
 # Before each try to write rows that somebody has locked: mostly the scoring of the same message, over in a moment.
 WRITE_PAUSES_SECONDS = (0.0, 0.005, 0.02, 0.1, 0.3)
-# A wrong set-up is not mended within seconds; asking again costs a request each time.
+# A wrong set-up is not mended within seconds; asking again costs a request each time, or a whole batch where only its
+# vectors show the fault: then the pause doubles with each wait.
 SETUP_PAUSE_SECONDS = 60.0
 BLANK = Outcome(state="skipped", error_kind="blank", error="the text is blank")
 LOCKED = Outcome(state="waiting", error_kind="locked", error="somebody else has the row locked")
@@ -116,7 +117,8 @@ async def _work(tools: Embedding, lease: Lease, claimed: Sequence[int]) -> Embed
     speaking = [row for row in rows if row.text.strip()]
     found = _Found()
     await _ask(tools.embedder, speaking, found)
-    _check_dimensions(found, lease)
+    if _not_of_the_space(found, lease):
+        tools.spaces.forget()
     written = await _write(tools.store, lease, speaking, found)
     unsettled = set(claimed) - written - set(blank)
     tries = await tools.store.tries(lease) if unsettled else {}
@@ -155,14 +157,18 @@ async def _ask(embedder: Embedder, rows: Sequence[EmbeddableText], found: _Found
         found.vectors.update(zip((row.id for row in rows), result.vectors, strict=True))
 
 
-def _check_dimensions(found: _Found, lease: Lease) -> None:
-    lengths = {len(vector) for vector in found.vectors.values()}
-    if strange := lengths - {lease.space.dimensions}:
-        found.vectors.clear()
-        found.stopped = SpaceMismatch(
-            f"{lease.space.identity} now makes vectors of {strange.pop()} dimensions; the stored ones have "
-            f"{lease.space.dimensions}: another model has taken its name on the server"
-        )
+def _not_of_the_space(found: _Found, lease: Lease) -> bool:
+    """Whether the vectors have another length than the space's; then they are thrown away, and the batch stops."""
+    strange = {len(vector) for vector in found.vectors.values()} - {lease.space.dimensions}
+    if not strange:
+        return False
+    found.vectors.clear()
+    found.stopped = SpaceMismatch(
+        f"{lease.space.identity} now makes vectors of {strange.pop()} dimensions; the stored ones have "
+        f"{lease.space.dimensions}: another model has taken its name on the server; pull the old one again under that "
+        "name, or use another database or --data-dir"
+    )
+    return True
 
 
 async def _write(store: EmbeddingStore, lease: Lease, rows: Sequence[EmbeddableText], found: _Found) -> set[int]:
@@ -212,10 +218,7 @@ async def _record_wait(
         return set()
     waiting = {row.id for row in rows if row.id not in found.vectors and row.id not in found.refused}
     waits = max((tries[row_id].waits for row_id in waiting if row_id in tries), default=0)
-    if isinstance(found.stopped, Transient):
-        pause = backoff_seconds(waits, at_least=found.stopped.retry_after_seconds)
-    else:
-        pause = SETUP_PAUSE_SECONDS
+    pause = _pause_seconds(found.stopped, waits)
     log.warning(
         "embed.waiting", kind=lease.kind.value, rows=len(waiting), seconds=round(pause, 1), reason=str(found.stopped)
     )
@@ -224,3 +227,11 @@ async def _record_wait(
     )
     await tools.store.record(lease, waiting, outcome)
     return waiting
+
+
+def _pause_seconds(reason: Transient | SetupFault, waits: int) -> float:
+    """How long rows wait that have waited so often; weather as ever, a set-up longer when the answer was paid for."""
+    if isinstance(reason, Transient):
+        return backoff_seconds(waits, at_least=reason.retry_after_seconds)
+    paid = isinstance(reason, SpaceMismatch)
+    return min(LONGEST_SECONDS, SETUP_PAUSE_SECONDS * 2.0 ** min(waits, 10)) if paid else SETUP_PAUSE_SECONDS

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -11,17 +14,18 @@ import structlog
 
 from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.domain.knowledge import Window, WindowMessage
-from winnow.domain.scoring import score
 from winnow.domain.windows import split_windows
-from winnow.errors import WinnowError
+from winnow.errors import SetupFault, Transient, WinnowError
 from winnow.pipeline.heartbeat import heartbeat
-from winnow.storage.extraction import RunLost, save_extraction
+from winnow.pipeline.score import scored
+from winnow.storage.extraction import save_extraction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from winnow.domain.knowledge import Extraction, Extractor
     from winnow.storage.extraction import ExtractionStore, SavedExtraction, StoredMessage
+    from winnow.storage.messages import StoredScore
     from winnow.storage.unit_of_work import UnitsOfWork
 
 log = structlog.get_logger(__name__)
@@ -49,6 +53,22 @@ class Extracted:
     atoms: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """What one run is to read; `scores` are of those messages that the scoring task has not come by yet."""
+
+    source: str
+    window: Window
+    scores: Mapping[int, StoredScore]
+    lane: Lane
+
+    def only(self, claimed: Iterable[int]) -> _Reading:
+        """Without the messages that another run took first."""
+        mine = set(claimed)
+        messages = tuple(message for message in self.window.messages if message.id in mine)
+        return replace(self, window=replace(self.window, messages=messages))
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """How one run ended; `nothing`: other runs had taken all its messages."""
@@ -66,8 +86,11 @@ async def extract_knowledge(tools: Extracting, ids: Sequence[int], *, lane: Lane
     outcomes: list[_Outcome] = []
     unclaimed = await tools.store.unclaimed(ids)
     for (source, channel), group in groupby(unclaimed, key=lambda message: (message.source, message.channel)):
-        windows = await _windows(tools, list(group), channel)
-        outcomes += [await _run(tools, source, window, lane) for window in windows]
+        messages = list(group)
+        scores = {message.id: scored(message) for message in messages if message.importance is None}
+        windows = await _windows(tools, messages, channel, scores)
+        readings = [_Reading(source=source, window=window, scores=scores, lane=lane) for window in windows]
+        outcomes += [await _run(tools, reading) for reading in readings]
     return Extracted(
         done=sum(outcome.state == "done" for outcome in outcomes),
         failed=sum(outcome.state == "failed" for outcome in outcomes),
@@ -76,88 +99,106 @@ async def extract_knowledge(tools: Extracting, ids: Sequence[int], *, lane: Lane
     )
 
 
-async def _windows(tools: Extracting, messages: Sequence[StoredMessage], channel: str) -> list[Window]:
+async def _windows(
+    tools: Extracting, messages: Sequence[StoredMessage], channel: str, scores: Mapping[int, StoredScore]
+) -> list[Window]:
     """The messages cut into windows, the first of them with what was said before."""
     earlier = await tools.store.earlier(messages[0], limit=max(tools.window_context, 1))
     windows = split_windows(
-        [_as_seen(message) for message in messages],
+        [_as_seen(message, scores) for message in messages],
         channel=channel,
         size=tools.window_messages,
         context=tools.window_context,
         topic=earlier[-1].topic if earlier else None,
     )
-    first = windows[0]
     context = tuple(item.message for item in earlier[-tools.window_context :]) if tools.window_context else ()
-    windows[0] = Window(channel=first.channel, messages=first.messages, context=context, topic=first.topic)
+    windows[0] = replace(windows[0], context=context)
     return windows
 
 
-def _as_seen(message: StoredMessage) -> WindowMessage:
+def _as_seen(message: StoredMessage, scores: Mapping[int, StoredScore]) -> WindowMessage:
     importance = message.importance
-    if importance is None:  # the scoring task has not come by yet; the rule is the same
-        importance = score(message.text, message.author).importance
     return WindowMessage(
-        id=message.id, author=message.author, text=message.text, sent_at=message.sent_at, importance=importance
+        id=message.id,
+        author=message.author,
+        text=message.text,
+        sent_at=message.sent_at,
+        importance=scores[message.id].importance if importance is None else importance,
     )
 
 
-async def _run(tools: Extracting, source: str, window: Window, lane: Lane) -> _Outcome:
+async def _run(tools: Extracting, reading: _Reading) -> _Outcome:
     """One run, from the claim to the commit."""
     started = time.perf_counter()
     run = await tools.store.start_run(
-        source=source,
-        channel=window.channel,
+        source=reading.source,
+        channel=reading.window.channel,
         extractor=tools.extractor.name,
-        ids=[message.id for message in window.messages],
+        ids=[message.id for message in reading.window.messages],
         lease_seconds=tools.lease_seconds,
     )
     if run is None:
         return _Outcome("nothing")
     run_id, claimed = run
+    reading = reading.only(claimed)
     with structlog.contextvars.bound_contextvars(run_id=run_id):
         try:
-            window = _only(window, claimed)
-            async with heartbeat(
-                lambda: tools.store.renew_run(run_id, tools.lease_seconds), every_seconds=tools.lease_seconds / 3
-            ):
-                extraction = await tools.extractor.extract(window)
-                saved = await _commit(tools.units, run_id, window, extraction, lane)
-        except RunLost:
-            log.warning("extract.lost", reason="the run took longer than its lease and was given up")
-            return _Outcome("failed")
+            async with _in_hand(tools, run_id):
+                extraction = await tools.extractor.extract(reading.window)
+                saved = await _commit(tools.units, run_id, reading, extraction)
         except WinnowError as error:
             log.warning("extract.failed", reason=str(error))
-            await tools.store.fail_run(run_id, str(error))
             return _Outcome("failed")
-        except BaseException as error:
-            await tools.store.fail_run(run_id, f"{type(error).__name__}: {error}")
-            raise
-        log.info(
-            "extract.finished",
-            channel=window.channel,
-            messages=len(window.messages),
-            atoms=len(saved.atom_ids),
-            topics=len(saved.topic_ids),
-            links=saved.links,
-            seconds=round(time.perf_counter() - started, 4),
-        )
-        return _Outcome("done", messages=len(window.messages), atoms=len(saved.atom_ids))
+        _log_finished(reading.window, saved, time.perf_counter() - started)
+    return _Outcome("done", messages=len(reading.window.messages), atoms=len(saved.atom_ids))
 
 
-def _only(window: Window, claimed: Iterable[int]) -> Window:
-    """The window without the messages that another run took first."""
-    mine = set(claimed)
-    messages = tuple(message for message in window.messages if message.id in mine)
-    return Window(channel=window.channel, messages=messages, context=window.context, topic=window.topic)
+@asynccontextmanager
+async def _in_hand(tools: Extracting, run_id: int) -> AsyncIterator[None]:
+    """Keeps a run's lease, and gives its messages back however it fails; every error passes on.
+
+    A failure counts against the messages unless it was the weather's or the set-up's. A shutdown is none at all.
+    """
+    try:
+        async with heartbeat(
+            lambda: tools.store.renew_run(run_id, tools.lease_seconds), every_seconds=tools.lease_seconds / 3
+        ):
+            yield
+    except asyncio.CancelledError:
+        with contextlib.suppress(WinnowError):  # else the run is ended when its lease runs out
+            await asyncio.shield(tools.store.forget_run(run_id))
+        raise
+    except WinnowError as error:
+        await tools.store.fail_run(run_id, str(error), fault=not isinstance(error, (Transient, SetupFault)))
+        raise
+    except Exception as error:
+        await tools.store.fail_run(run_id, f"{type(error).__name__}: {error}", fault=True)
+        raise
 
 
-async def _commit(
-    units: UnitsOfWork, run_id: int, window: Window, extraction: Extraction, lane: Lane
-) -> SavedExtraction:
-    """Everything or nothing; new and grown atoms, topics and the run's messages are promised to the embedders."""
+async def _commit(units: UnitsOfWork, run_id: int, reading: _Reading, extraction: Extraction) -> SavedExtraction:
+    """Everything or nothing; new and grown atoms, topics and the run's messages are promised to the embedders.
+
+    The scores it had to make for itself are stored, too: each ingested message comes by here, so none stays without one
+    for good, whatever becomes of the scoring tasks (only one whose runs keep failing does, until it is extracted).
+    """
+    ids = tuple(message.id for message in reading.window.messages)
+    scores = [reading.scores[row] for row in ids if row in reading.scores]
     async with units.begin() as work:
-        saved = await save_extraction(work, run_id, extraction)
-        work.promise(EmbedJob(Kind.ATOMS, saved.atom_ids), lane)
-        work.promise(EmbedJob(Kind.TOPICS, saved.topic_ids), lane)
-        work.promise(EmbedJob(Kind.MESSAGES, tuple(message.id for message in window.messages)), lane)
+        saved = await save_extraction(work, run_id, extraction, scores)
+        work.promise(EmbedJob(Kind.ATOMS, saved.atom_ids), reading.lane)
+        work.promise(EmbedJob(Kind.TOPICS, saved.topic_ids), reading.lane)
+        work.promise(EmbedJob(Kind.MESSAGES, ids), reading.lane)
     return saved
+
+
+def _log_finished(window: Window, saved: SavedExtraction, seconds: float) -> None:
+    log.info(
+        "extract.finished",
+        channel=window.channel,
+        messages=len(window.messages),
+        atoms=len(saved.atom_ids),
+        topics=len(saved.topic_ids),
+        links=saved.links,
+        seconds=round(seconds, 4),
+    )

@@ -30,7 +30,8 @@ class Ingested:
 async def ingest(units: UnitsOfWork, messages: Sequence[IncomingMessage], *, lane: Lane) -> Ingested:
     """Stores what is new, in one transaction, and has it scored and embedded once that is committed.
 
-    Extraction needs no promise: the new messages are queued for it, and the sweeper starts it when there are enough.
+    Extraction needs no promise: the new messages are queued for it, and the sweeper starts it when there are enough. It
+    also scores what a lost scoring job left unscored.
     """
     async with units.begin() as work:
         ids = tuple(await insert_messages(work, messages))

@@ -79,7 +79,11 @@ class Overview:
 
     @property
     def idle(self) -> bool:
-        """Nothing is on its way: no task, no run, no message queued for a run, no row that could get a vector now."""
+        """Nothing is on its way: no task, no run, no row that could get a vector now.
+
+        Messages that wait until there are enough for a run, or their channel is quiet, do not count: nothing moves
+        them.
+        """
         rows = all(count.pending + count.in_hand == 0 for count in self.embeddings.values())
         tasks = self.queue is not None and not any(self.queue.lanes.values())
         return rows and tasks and not self.knowledge.messages_in_hand

@@ -65,11 +65,20 @@ class Sweeping:
 
 
 @dataclass(slots=True)
+class _Pass:
+    """One way through the rows of a kind, by id: since when, behind which row, and whether the last one was reached."""
+
+    began: float
+    after: int = 0
+    ended: bool = False
+
+
+@dataclass(slots=True)
 class Sweeper:
     """Looks at regular times for work that is due. Of any number of copies only one, the leader, sweeps."""
 
     tools: Sweeping
-    _after: dict[Kind, int] = field(default_factory=dict)
+    _passes: dict[Kind, _Pass] = field(default_factory=dict)
     _promised: dict[int, float] = field(default_factory=dict)
     _extraction_at: float = 0.0
     _trouble: str = ""
@@ -85,7 +94,7 @@ class Sweeper:
                     if still_leading is not None:
                         log.info("sweep.leading")
                         await self._lead(still_leading, stop)
-            except Transient as error:
+            except (Transient, SetupFault) as error:
                 self._say(error)
             await _pause(stop, TROUBLE_PAUSE_SECONDS)
 
@@ -154,18 +163,25 @@ class Sweeper:
         return sent
 
     async def _sweep_kind(self, kind: Kind, space: Space, room: int, *, nothing_queued: bool) -> int:
-        """Sends rows by id; begins again at the first one only when the lane is empty, so that none is sent twice."""
-        after = self._after.get(kind, 0)
-        if after and nothing_queued:
-            after = 0
+        """Sends rows by id, and begins again at the first one when the lane is empty: then none is sent twice.
+
+        Some lanes never are (a steady import, a task that waits for its next try), so after a whole pass a new one may
+        begin every `age_seconds`. What it repeats finds its rows in hand or done, and is never more than there is room.
+        """
+        now, limit = time.monotonic(), room * self.tools.batch_size
+        this = self._passes.get(kind)
+        if this is None or nothing_queued or (this.ended and now - this.began >= self.tools.age_seconds):
+            this = self._passes[kind] = _Pass(began=now)
         ids = await self.tools.embeddings.due(
-            kind, space=space, after=after, age_seconds=self.tools.age_seconds, limit=room * self.tools.batch_size
+            kind, space=space, after=this.after, age_seconds=self.tools.age_seconds, limit=limit
         )
-        if not ids:
-            return 0
         jobs: list[Job] = list(in_batches([EmbedJob(kind, tuple(ids))], self.tools.batch_size))
-        await self.tools.dispatcher.dispatch(jobs, Lane.BULK)
-        self._after[kind] = ids[-1]
+        if jobs:
+            await self.tools.dispatcher.dispatch(jobs, Lane.BULK)
+            this.after = ids[-1]
+        this.ended = len(ids) < limit
+        if not jobs:
+            return 0
         log.info("sweep.embedding", kind=kind.value, rows=len(ids))
         return len(jobs)
 

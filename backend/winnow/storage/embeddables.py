@@ -1,4 +1,11 @@
-"""What can be embedded: an entry here, plus a table with the columns `embedding` and `text_changed_at`, is a kind."""
+"""What can be embedded: each `Kind` (a name, for jobs may hold no SQL) and what makes its embedded text.
+
+A new kind is its name in `domain.jobs.Kind`, its entry here, and a migration with its table (`id`, `embedding`,
+`text_changed_at`) and what `_make_embeddable` of 0001 gives it. Claims, writes, spaces, counts, sweeps and backfills
+are written for every kind and need nothing more. Two things are not: its task is a shell of two lines
+(`tasks/embedding.py`, named in `tasks/dispatch.py`), and how a search shows a row (`storage/search.py`,
+`pipeline/search.py`, the API's schemas, the command line) is each kind's own.
+"""
 
 from __future__ import annotations
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pgvector.asyncpg import register_vector
 from sqlalchemy import event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from winnow.errors import DatabaseBusy, DatabaseUnavailable, InvalidSettings, SetupFault
+from winnow.errors import InvalidSettings, SetupFault
 from winnow.storage.named import fetch
+from winnow.storage.refusals import keep_rows_private, translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,8 +28,6 @@ SERVER_SETTINGS = {
     # A filter (atoms that are active) is applied after the index: look on until there are enough rows.
     "hnsw.iterative_scan": "relaxed_order",
 }
-# PostgreSQL's codes for a deadlock, a failed serialization and a lock that did not come in time.
-IN_THE_WAY = frozenset({"40P01", "40001", "55P03"})
 # What may stand behind the question mark of DATABASE_URL, and asyncpg's word for it.
 PARAMETERS = {
     "host": "host",
@@ -68,6 +67,7 @@ def engine_for(url: str, *, pool_size: int = 10, speaks_vectors: bool = True) ->
             "server_settings": SERVER_SETTINGS,
         },
     )
+    keep_rows_private(engine)
     if speaks_vectors:
         event.listen(engine.sync_engine, "connect", _register_vector)
     return engine
@@ -95,7 +95,8 @@ def libpq_variables(url: str) -> dict[str, str]:
         "PGUSER": address.username,
         "PGPASSWORD": address.password,
         "PGDATABASE": address.database,
-        "PGSSLMODE": query.get("sslmode"),
+        "PGSSLMODE": query.get("sslmode") or query.get("ssl"),  # asyncpg's `ssl` has the same words
+        "PGTARGETSESSIONATTRS": query.get("target_session_attrs"),
     }
     return {name: value for name, value in given.items() if value}
 
@@ -112,17 +113,18 @@ class Database:
         """A READ COMMITTED transaction: committed at the end, rolled back by an exception.
 
         Raises:
-            DatabaseUnavailable: the server does not answer, or went away in between.
-            DatabaseBusy: somebody else's transaction was in the way.
+            DatabaseUnavailable: the server does not answer, cannot serve just now, or went away in between.
+            DatabaseBusy: somebody else's transaction was in the way, or all connections of the pool are in use.
+            SetupFault: the server does not let us in, or has no such database.
         """
-        with _translated():
+        with translated():
             async with self._engine.begin() as connection:
                 yield connection
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:
         """A connection on which every statement commits by itself. Raises as `transaction` does."""
-        with _translated():
+        with translated():
             async with self._engine.connect() as connection:
                 yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -134,24 +136,3 @@ class Database:
     async def close(self) -> None:
         """Closes all connections."""
         await self._engine.dispose()
-
-
-class _translated:  # noqa: N801 - reads as a statement
-    """Turns the driver's errors of a missing server, and of a deadlock, into our own; all others pass."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        away = isinstance(error, (OSError, OperationalError)) and not isinstance(error, SetupFault)
-        if away or (isinstance(error, DBAPIError) and error.connection_invalidated):
-            raise DatabaseUnavailable(
-                f"the database does not answer ({_reason(error)}); is it up, and is DATABASE_URL right?"
-            ) from error
-        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in IN_THE_WAY:
-            raise DatabaseBusy(f"another transaction was in the way ({_reason(error)})") from error
-
-
-def _reason(error: BaseException | None) -> str:
-    original = getattr(error, "orig", None) or error
-    return " ".join(str(original).split())[:200] or type(original).__name__

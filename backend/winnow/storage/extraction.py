@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from winnow.domain.knowledge import WindowMessage
+from winnow.errors import RunLost
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
 
     from winnow.domain.knowledge import Extraction
     from winnow.storage.engine import Database
+    from winnow.storage.messages import StoredScore
     from winnow.storage.unit_of_work import UnitOfWork
+
+# A message that so many runs failed with is no more given to one, until somebody asks for it.
+MOST_FAILURES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,19 +70,24 @@ class ExtractionStore:
     async def due(
         self, *, threshold: int, quiet_seconds: float, most: int, failed_pause_seconds: float
     ) -> list[DueChannel]:
-        """Channels with `threshold` unclaimed messages, or fewer and quiet for `quiet_seconds`."""
+        """Channels with `threshold` unclaimed messages, or fewer and quiet for `quiet_seconds`.
+
+        Messages that `MOST_FAILURES` runs failed with are not among them.
+        """
         async with self._database.autocommit() as connection:
-            rows = await fetch(connection, "due_channels", threshold, quiet_seconds, most, failed_pause_seconds)
+            rows = await fetch(
+                connection, "due_channels", threshold, quiet_seconds, most, failed_pause_seconds, MOST_FAILURES
+            )
         return [DueChannel(source=row.source, channel=row.channel, ids=tuple(row.ids)) for row in rows]
 
     async def unclaimed(self, ids: Sequence[int]) -> list[StoredMessage]:
-        """Those of the ids that no run has, ordered by channel and time."""
+        """Those of the ids that no run has, ordered by channel and time; however often runs failed with them."""
         async with self._database.autocommit() as connection:
             rows = await fetch(connection, "unclaimed_messages", list(ids))
         return [StoredMessage(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name
 
     async def unclaimed_ids(self, *, channel: str | None, limit: int) -> list[int]:
-        """Ids that no run has, of one channel or of all."""
+        """Ids that no run has, of one channel or of all; however often runs failed with them: somebody asks."""
         async with self._database.autocommit() as connection:
             return [row.id for row in await fetch(connection, "unclaimed_ids", channel, limit)]
 
@@ -110,24 +120,32 @@ class ExtractionStore:
         async with self._database.autocommit() as connection:
             await fetch(connection, "renew_run", run_id, lease_seconds)
 
-    async def fail_run(self, run_id: int, reason: str) -> None:
-        """Ends a run without result and gives its messages back."""
+    async def fail_run(self, run_id: int, reason: str, *, fault: bool) -> None:
+        """Ends a run without result and gives its messages back; `fault` counts against them (`MOST_FAILURES`)."""
         async with self._database.transaction() as connection:
             await fetch(connection, "fail_run", run_id, reason)
-            await fetch(connection, "give_messages_back", run_id)
+            await fetch(connection, "give_messages_back", run_id, int(fault))
+
+    async def forget_run(self, run_id: int) -> None:
+        """Gives the messages of a running run back as if it had never been."""
+        async with self._database.autocommit() as connection:
+            await fetch(connection, "forget_run", run_id)
 
     async def fail_dead_runs(self) -> int:
-        """Ends the runs whose worker is gone, gives their messages back, and says how many there were."""
+        """Ends the runs whose worker is gone, gives their messages back, and says how many there were.
+
+        That counts against the messages, for it may be they that kill workers.
+        """
         async with self._database.transaction() as connection:
             return len(await fetch(connection, "fail_dead_runs"))
 
 
-class RunLost(Exception):
-    """The run was given up for dead meanwhile; its result must not be stored."""
-
-
-async def save_extraction(work: UnitOfWork, run_id: int, extraction: Extraction) -> SavedExtraction:
+async def save_extraction(
+    work: UnitOfWork, run_id: int, extraction: Extraction, scores: Sequence[StoredScore] = ()
+) -> SavedExtraction:
     """Writes all that a run found, and takes its messages off the queue, inside the caller's transaction.
+
+    `scores` are stored where a message still has none.
 
     Raises:
         RunLost: somebody else gave the run up; the caller rolls back.
@@ -138,14 +156,28 @@ async def save_extraction(work: UnitOfWork, run_id: int, extraction: Extraction)
     atom_ids = await _save_atoms(work, run_id, extraction, topics)
     await _save_evidence(work, extraction, atom_ids)
     links = await _save_links(work, extraction, atom_ids)
-    filed = sorted((message, topics[name]) for message, name in extraction.message_topics.items())
-    await work.fetch("write_message_topics", [message for message, _ in filed], [topic for _, topic in filed])
+    filed = {message: topics[name] for message, name in extraction.message_topics.items()}
+    await _save_what_was_learned(work, filed, {score.id: score for score in scores})
     # The run first, then its messages: who gives a run up locks them in this order, too.
     if not await work.fetch("finish_run", run_id, len(set(atom_ids)), len(topics), links):
         raise RunLost
     await work.fetch("dequeue_messages", run_id)
     return SavedExtraction(
         atom_ids=tuple(dict.fromkeys(atom_ids)), topic_ids=tuple(sorted(topics.values())), links=links
+    )
+
+
+async def _save_what_was_learned(
+    work: UnitOfWork, topics: Mapping[int, int], scores: Mapping[int, StoredScore]
+) -> None:
+    ids = sorted(topics.keys() | scores.keys())
+    found = [scores.get(row) for row in ids]
+    await work.fetch(
+        "write_what_was_learned",
+        ids,
+        [topics.get(row) for row in ids],
+        [score and score.importance for score in found],
+        [score and score.signal for score in found],
     )
 
 

@@ -51,7 +51,7 @@ async def unscored_messages(database: Database, ids: Sequence[int]) -> list[Unsc
 
 
 async def write_scores(database: Database, scores: Sequence[StoredScore]) -> None:
-    """Stores importances; the vectors beside them stay where they are."""
+    """Stores the importances of messages that have none; the vectors beside them stay where they are."""
     async with database.transaction() as connection:
         await fetch(
             connection,

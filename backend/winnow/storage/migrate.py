@@ -11,10 +11,11 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
-from winnow.errors import DatabaseUnavailable, InvalidInput, SetupFault
+from winnow.errors import InvalidInput, SetupFault
 from winnow.storage.engine import engine_for
+from winnow.storage.refusals import reason_of, sqlstate, translated
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 OLDEST_POSTGRES = 15
 OLDEST_PGVECTOR = (0, 8, 2)  # before: a buffer overflow
+# PostgreSQL's codes for an extension that is not on the server, not supported there, or not ours to create.
+NO_EXTENSION = frozenset({"58P01", "0A000", "42501"})
 # Any constant will do, so long as every Winnow takes the same one.
 MIGRATION_LOCK = 0x77696E6E6F77
 
@@ -43,18 +46,19 @@ async def migrate(url: str, *, revision: str = "head") -> str:
 
     Raises:
         DatabaseUnavailable: the server does not answer.
-        SetupFault: the server or its pgvector is too old, or may not be used so.
+        SetupFault: the server or its pgvector is too old, or may not be used so; or a newer Winnow made the schema.
         InvalidInput: there is no such revision.
     """
     try:
         await _run(url, lambda connection: _go(connection, revision))
     except CommandError as error:
-        raise InvalidInput(f"cannot migrate to {revision!r}: {error}") from error
+        known = ", ".join(_known(ScriptDirectory.from_config(_config())))
+        raise InvalidInput(f"cannot migrate to {revision!r}; there are head, base and {known}") from error
     return newest_revision() if revision == "head" else revision
 
 
 async def require_newest(url: str) -> None:
-    """Raises `SetupFault` when the schema is not the one this program needs; `DatabaseUnavailable` without a server."""
+    """Raises `SetupFault` when the schema is not the one this program needs, and as `Database.transaction` does."""
 
     def compare(connection: Connection) -> None:
         at = _current(connection)
@@ -76,18 +80,15 @@ async def check(url: str) -> None:
 async def _run(url: str, action: Any) -> None:
     engine = engine_for(url, speaks_vectors=False)
     try:
-        async with engine.begin() as connection:
-            await _require_server(connection)
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-            await connection.run_sync(action)
-    except (OSError, OperationalError) as error:
-        raise DatabaseUnavailable(
-            f"the database does not answer ({error}); is it up, and is DATABASE_URL right?"
-        ) from error
+        with translated():
+            async with engine.begin() as connection:
+                await _require_server(connection)
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+                await connection.run_sync(action)
     except DBAPIError as error:
-        if "vector" in str(error.orig) and ("not available" in str(error.orig) or "permission" in str(error.orig)):
+        if sqlstate(error) in NO_EXTENSION and "vector" in reason_of(error):
             raise SetupFault(
-                f"the extension pgvector cannot be created ({error.orig}); install it on the server, or let an "
+                f"the extension pgvector cannot be created ({reason_of(error)}); install it on the server, or let an "
                 "administrator run: CREATE EXTENSION vector"
             ) from error
         raise
@@ -99,12 +100,21 @@ def _go(connection: Connection, revision: str) -> None:
     config = _config(connection)
     script = ScriptDirectory.from_config(config)
     at = _current(connection)
+    if at is not None and at not in _known(script):
+        raise SetupFault(
+            f"the database is at revision {at}, which this program does not know: a newer Winnow made it; use that one"
+        )
     older = revision == "base" or (
         at is not None
         and revision not in {"head", at}
         and any(found.revision == revision for found in script.iterate_revisions(at, "base"))
     )
     (command.downgrade if older else command.upgrade)(config, revision)
+
+
+def _known(script: ScriptDirectory) -> list[str]:
+    """All revisions, oldest first."""
+    return [found.revision for found in script.walk_revisions()][::-1]
 
 
 def _current(connection: Connection) -> str | None:

@@ -130,7 +130,10 @@ class ExtractionRun(SQLModel, table=True):
 
 
 class ExtractionQueueEntry(SQLModel, table=True):
-    """A message no committed run has read yet; `run_id` is set while a run has it in hand."""
+    """A message no committed run has read yet; `run_id` is set while a run has it in hand.
+
+    `failures` counts the runs that failed with it by a fault of their own; at three it is left aside.
+    """
 
     __tablename__: ClassVar[Any] = "extraction_queue"
     __table_args__: ClassVar[Any] = (Index("extraction_queue_run", "run_id"),)
@@ -147,6 +150,9 @@ class ExtractionQueueEntry(SQLModel, table=True):
     run_id: int | None = Field(
         default=None, sa_column=_reference("run_id", "extraction_runs.id", nullable=True, ondelete="SET NULL")
     )
+    failures: int = Field(
+        default=0, sa_column=Column("failures", SmallInteger, nullable=False, server_default=text("0"))
+    )
 
 
 class Atom(SQLModel, table=True):
@@ -160,6 +166,7 @@ class Atom(SQLModel, table=True):
         CheckConstraint("confidence BETWEEN 0 AND 1", name="atoms_confidence"),
         Index("atoms_without_vector", "id", postgresql_where=text("embedding IS NULL")),
         Index("atoms_topic", "topic_id"),
+        Index("atoms_run", "run_id"),  # else a run that is forgotten reads the whole table for its foreign key
         ROOM_FOR_UPDATES,
     )
 

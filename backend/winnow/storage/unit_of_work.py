@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from winnow.domain.jobs import Lane, in_batches
-from winnow.errors import DatabaseUnavailable
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
@@ -86,5 +85,5 @@ class UnitsOfWork:
     async def _count_failure(self) -> None:
         try:
             await self._database.count(HOOK_FAILED)
-        except DatabaseUnavailable as error:
+        except Exception as error:  # noqa: BLE001 - nor does a failure that cannot be counted change the commit
             log.warning("hook.failure_not_counted", reason=str(error))

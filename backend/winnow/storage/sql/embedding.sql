@@ -114,7 +114,8 @@ WHERE t.embedding IS NULL AND t.id > $1::bigint
 ORDER BY t.id
 LIMIT $4::bigint
 
--- What a backfill goes over: every row without a vector, but for what is skipped. $1 after this id, $2 up to this id, $3 how many.
+-- What a backfill goes over: every row without a vector, but for what is skipped or has failed since the backfill
+-- began (with `forget_failures`: what had failed before is tried again). $1 after this id, $2 up to this id, $3 how many.
 -- name: null_rows
 SELECT t.id
 FROM {table} t

@@ -1,11 +1,12 @@
 -- Extraction: who reads which messages, and what was found.
 
 -- Channels with enough unclaimed messages, or some and a quiet time; not those whose last run failed a moment ago.
--- $1 threshold, $2 quiet seconds, $3 most ids of one channel, $4 seconds to leave a failed channel alone.
+-- Messages whose runs failed too often are left aside: what kills one run would kill the next, without end.
+-- $1 threshold, $2 quiet seconds, $3 most ids of one channel, $4 seconds to leave a failed channel alone, $5 failures.
 -- name: due_channels
 SELECT m.source, m.channel, (array_agg(m.id ORDER BY m.sent_at, m.id))[1:$3::int] AS ids
 FROM extraction_queue q JOIN messages m ON m.id = q.message_id
-WHERE q.run_id IS NULL
+WHERE q.run_id IS NULL AND q.failures < $5::smallint
 GROUP BY m.source, m.channel
 HAVING (count(*) >= $1::int OR max(m.received_at) < now() - make_interval(secs => $2::float8))
    AND NOT EXISTS (
@@ -13,14 +14,16 @@ HAVING (count(*) >= $1::int OR max(m.received_at) < now() - make_interval(secs =
        WHERE r.source = m.source AND r.channel = m.channel AND r.state = 'failed'
          AND r.finished_at > now() - make_interval(secs => $4::float8))
 
--- Unclaimed messages of these ids, in the order they were said. $1 ids.
+-- Unclaimed messages of these ids, in the order they were said. Who names a message gets it, however often it failed:
+-- the sweeper no longer names those, so somebody wants them tried again. $1 ids.
 -- name: unclaimed_messages
 SELECT m.id, m.source, m.channel, m.author, m.text, m.sent_at, m.importance
 FROM extraction_queue q JOIN messages m ON m.id = q.message_id
 WHERE q.message_id = ANY($1::bigint[]) AND q.run_id IS NULL
 ORDER BY m.source, m.channel, m.sent_at, m.id
 
--- All unclaimed ids, for an extraction asked for by hand. $1 channel or NULL for all, $2 how many.
+-- All unclaimed ids, for an extraction asked for by hand; those that failed too often among them.
+-- $1 channel or NULL for all, $2 how many.
 -- name: unclaimed_ids
 SELECT m.id FROM extraction_queue q JOIN messages m ON m.id = q.message_id
 WHERE q.run_id IS NULL AND ($1::text IS NULL OR m.channel = $1::text)
@@ -70,17 +73,21 @@ DELETE FROM extraction_queue WHERE run_id = $1
 UPDATE extraction_runs SET state = 'failed', error = left($2, 2000), finished_at = now(), lease_until = NULL
 WHERE id = $1 AND state = 'running'
 
--- Gives a run's messages back. $1 run.
+-- Gives a run's messages back. $1 run, $2 failures to add.
 -- name: give_messages_back
-UPDATE extraction_queue SET run_id = NULL WHERE run_id = $1
+UPDATE extraction_queue SET run_id = NULL, failures = least(failures + $2::smallint, 1000) WHERE run_id = $1
 
--- Runs whose worker is gone: failed, their messages free again.
+-- A run that was stopped for no fault of its own was never there; its messages come free by their foreign key. $1 run.
+-- name: forget_run
+DELETE FROM extraction_runs WHERE id = $1 AND state = 'running'
+
+-- Runs whose worker is gone: failed, their messages free again, with one failure more, for they may have killed it.
 -- name: fail_dead_runs
 WITH dead AS (
     UPDATE extraction_runs SET state = 'failed', error = 'its worker stopped in the middle', finished_at = now(), lease_until = NULL
     WHERE state = 'running' AND lease_until < now() RETURNING id
 ), freed AS (
-    UPDATE extraction_queue q SET run_id = NULL FROM dead WHERE q.run_id = dead.id
+    UPDATE extraction_queue q SET run_id = NULL, failures = least(failures + 1, 1000) FROM dead WHERE q.run_id = dead.id
 )
 SELECT id FROM dead
 
@@ -113,18 +120,28 @@ INSERT INTO atom_links AS l (source_id, target_id, type, confidence)
 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::real[])
 ON CONFLICT (source_id, target_id, type) DO UPDATE SET confidence = greatest(l.confidence, excluded.confidence)
 
--- $1 messages, $2 topics. Locked in id order, as every writer of messages does.
--- name: write_message_topics
+-- What a run learned of its messages: the topic each is filed under, and the score of those that had none. One statement,
+-- so that a row is written once, and locked once, in id order as every writer of messages does.
+-- $1 messages, $2 topics, $3 importances, $4 signals; NULL for what was not learned.
+-- name: write_what_was_learned
 WITH locked AS (SELECT id FROM messages WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE)
-UPDATE messages m SET topic_id = given.topic_id
-FROM unnest($1::bigint[], $2::bigint[]) AS given (id, topic_id), locked
-WHERE m.id = given.id AND m.id = locked.id AND m.topic_id IS DISTINCT FROM given.topic_id
+UPDATE messages m
+SET topic_id = coalesce(given.topic_id, m.topic_id),
+    importance = coalesce(m.importance, given.importance),
+    signal = CASE WHEN m.importance IS NULL THEN coalesce(given.signal, m.signal) ELSE m.signal END
+FROM unnest($1::bigint[], $2::bigint[], $3::real[], $4::text[]) AS given (id, topic_id, importance, signal), locked
+WHERE m.id = given.id AND m.id = locked.id
+  AND (m.topic_id IS DISTINCT FROM coalesce(given.topic_id, m.topic_id)
+       OR m.importance IS NULL AND given.importance IS NOT NULL)
 
 -- name: count_runs
 SELECT state, count(*) AS number FROM extraction_runs GROUP BY state
 
+-- $1 failures after which a message is left aside.
 -- name: count_queue
-SELECT count(*) FILTER (WHERE run_id IS NULL) AS waiting, count(*) FILTER (WHERE run_id IS NOT NULL) AS in_hand
+SELECT count(*) FILTER (WHERE run_id IS NULL AND failures < $1::smallint) AS waiting,
+       count(*) FILTER (WHERE run_id IS NOT NULL) AS in_hand,
+       count(*) FILTER (WHERE run_id IS NULL AND failures >= $1::smallint) AS failed
 FROM extraction_queue
 
 -- name: count_atoms

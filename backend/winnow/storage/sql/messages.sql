@@ -24,12 +24,12 @@ SELECT id FROM stored ORDER BY id
 -- name: unscored_messages
 SELECT id, author, text FROM messages WHERE id = ANY($1::bigint[]) AND importance IS NULL ORDER BY id
 
--- $1 ids, $2 importances, $3 signals. Locked in id order, as the vectors' writers do.
+-- $1 ids, $2 importances, $3 signals; a score that is there stays. Locked in id order, as the vectors' writers do.
 -- name: write_scores
 WITH locked AS (SELECT id FROM messages WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE)
 UPDATE messages m SET importance = given.importance, signal = given.signal
 FROM unnest($1::bigint[], $2::real[], $3::text[]) AS given (id, importance, signal), locked
-WHERE m.id = given.id AND m.id = locked.id
+WHERE m.id = given.id AND m.id = locked.id AND m.importance IS NULL
 
 -- Rare events, counted together. $1 name.
 -- name: count_event

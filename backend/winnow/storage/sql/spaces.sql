@@ -31,11 +31,6 @@ VALUES ($1, $2, $3, $4, $5) RETURNING id
 -- name: any_vector
 SELECT EXISTS (SELECT FROM {table} WHERE embedding IS NOT NULL) AS stored
 
--- An index a killed build left behind costs every write and serves no search. $1 index name.
--- name: index_is_valid
-SELECT i.indisvalid AS valid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-WHERE c.relname = $1 AND c.relnamespace = 'public'::regnamespace
-
 -- The sweeper's lock, held by a connection until it ends.
 -- name: try_to_lead
 SELECT pg_try_advisory_lock(x'77696e737765'::bigint) AS leading

@@ -66,7 +66,8 @@ CREATE INDEX extraction_runs_running ON extraction_runs (lease_until) WHERE stat
 
 CREATE TABLE extraction_queue (
     message_id bigint PRIMARY KEY REFERENCES messages (id) ON DELETE CASCADE,
-    run_id bigint REFERENCES extraction_runs (id) ON DELETE SET NULL
+    run_id bigint REFERENCES extraction_runs (id) ON DELETE SET NULL,
+    failures smallint NOT NULL DEFAULT 0
 );
 CREATE INDEX extraction_queue_run ON extraction_queue (run_id);
 
@@ -89,6 +90,7 @@ CREATE TABLE atoms (
 ) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX atoms_identity ON atoms (type, md5(lower(content)));
 CREATE INDEX atoms_topic ON atoms (topic_id);
+CREATE INDEX atoms_run ON atoms (run_id);
 
 CREATE TABLE atom_links (
     source_id bigint REFERENCES atoms (id) ON DELETE CASCADE,
