@@ -42,13 +42,23 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \
 	  { echo "Winnow needs Python 3.11 to 3.14; name one: make run PYTHON=python3.13" >&2; exit 2; }
 	@echo "setting up $(VENV) (once; about a minute)"
-	@$(PYTHON) -m venv $(VENV)
+	@before=$$(ls -A $(VENV) 2>/dev/null); $(PYTHON) -m venv $(VENV) >/dev/null || { \
+	  rm -f $@; [ -n "$$before" ] || rm -rf $(VENV); \
+	  echo "$(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv); then run make again" >&2; \
+	  exit 2; }
+
+# pip writes INSTALLER last, but takes a package for installed that it was interrupted at before that: away with those.
+define resume
+@for info in $(VENV)/lib/python3*/site-packages/*.dist-info; do [ -e "$$info/INSTALLER" ] || rm -rf "$$info"; done
+endef
 
 $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
+	$(resume)
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements.txt
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	$(resume)
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.txt
 	@touch $@

@@ -154,6 +154,7 @@ class Winnow:
 
     async def close(self) -> None:
         """Closes what was opened."""
+        await self.units.drain()
         if self._queue_started:
             await asyncio.gather(*(broker.shutdown() for broker in self.brokers.values()))
         await self.embedder.close()

@@ -35,12 +35,12 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=default_data_dir, description="Folder of the embedded servers' data.")
     database_url: SecretStr | None = Field(
         None,
-        validation_alias=AliasChoices("database_url", "DATABASE_URL", "WINNOW_DATABASE_URL"),
+        validation_alias=AliasChoices("DATABASE_URL", "WINNOW_DATABASE_URL"),
         description="PostgreSQL to use instead of the embedded one, `postgresql://user:password@host/database`.",
     )
     nats_url: SecretStr | None = Field(
         None,
-        validation_alias=AliasChoices("nats_url", "NATS_URL", "WINNOW_NATS_URL"),
+        validation_alias=AliasChoices("NATS_URL", "WINNOW_NATS_URL"),
         description="NATS with JetStream to use instead of the embedded one, `nats://host:4222`.",
     )
     api_host: str = Field("127.0.0.1", description="Address the API listens on; loopback only for now.")
@@ -53,24 +53,17 @@ class Settings(BaseSettings):
         "local",
         description="`local` (built in), `ollama:MODEL` or `openai:MODEL`. Nothing remote is used unless chosen here.",
     )
-    ollama_url: str = Field(
-        "http://127.0.0.1:11434",
-        validation_alias=AliasChoices("ollama_url", "WINNOW_OLLAMA_URL"),
-        description="Ollama server, when the embedder is `ollama:…`.",
-    )
+    ollama_url: str = Field("http://127.0.0.1:11434", description="Ollama server, when the embedder is `ollama:…`.")
     openai_url: str = Field(
-        "https://api.openai.com/v1",
-        validation_alias=AliasChoices("openai_url", "WINNOW_OPENAI_URL"),
-        description="OpenAI-compatible server, when the embedder is `openai:…`.",
+        "https://api.openai.com/v1", description="OpenAI-compatible server, when the embedder is `openai:…`."
     )
     openai_api_key: SecretStr | None = Field(
         None,
-        validation_alias=AliasChoices("openai_api_key", "WINNOW_OPENAI_API_KEY"),
         description="Its key; for api.openai.com `OPENAI_API_KEY` serves as well. Read only for `openai:…`.",
     )
     ambient_openai_key: SecretStr | None = Field(
         None,
-        validation_alias=AliasChoices("ambient_openai_key", "OPENAI_API_KEY"),
+        validation_alias=AliasChoices("OPENAI_API_KEY"),
         description="OpenAI's own variable; never sent to another server than api.openai.com.",
     )
     document_prefix: str | None = Field(None, description="Put before each embedded text; unset: the model's own.")

@@ -98,17 +98,24 @@ async def test_a_database_without_tables_is_left_alone_until_it_is_migrated(
     for done in own.run_in_turn(*(Call(*command) for command in commands)):
         assert done.code == 3
         assert "run: winnow migrate" in done.sentence
-    migrated, state, down, refused = own.run_in_turn(
-        Call("migrate"), Call("status", "--json"), Call("migrate", "base"), Call("status")
+    migrated, asked, state, down, refused = own.run_in_turn(
+        Call("migrate", "--json"),
+        Call("migrate", "base"),
+        Call("status", "--json"),
+        Call("migrate", "base", "--yes"),
+        Call("status"),
     )
-    assert (migrated.code, state.code, down.code, refused.code) == (0, 0, 0, 3)
+    assert (migrated.code, asked.code, state.code, down.code, refused.code) == (0, 2, 0, 0, 3)
+    assert set(migrated.json) == {"revision"}
+    assert "drops every table" in asked.sentence
+    assert "--yes" in asked.sentence
     assert state.json["embeddings"]["messages"]["total"] == 0
     await sql.execute("DROP DATABASE virgin WITH (FORCE)")
 
 
 def test_a_server_that_is_not_there_is_named_within_seconds(own: Program) -> None:
     began = time.monotonic()
-    commands = [("worker",), ("api", "--port", "0"), ("up", "--port", "0"), ("import", __file__)]
+    commands = [("worker",), ("api", "--port", "0"), ("up", "--port", "0"), ("extract",)]
     for done in own.run_in_turn(*(Call(*command, DATABASE_URL=NOWHERE_DATABASE) for command in commands)):
         assert done.code == 3
         assert "the database does not answer" in done.sentence
@@ -118,3 +125,15 @@ def test_a_server_that_is_not_there_is_named_within_seconds(own: Program) -> Non
         assert last.startswith("error: NATS at 127.0.0.1:1 does not answer")
         assert "NATS_URL" in last
     assert time.monotonic() - began < 60
+
+
+def test_an_import_needs_no_nats_and_says_what_becomes_of_its_tasks(own: Program, tmp_path: Path) -> None:
+    (tmp_path / "chat.jsonl").write_text(TALK)
+    done = own.run("import", str(tmp_path / "chat.jsonl"), NATS_URL=NOWHERE_NATS)
+    assert done.code == 0
+    assert "2 messages stored" in done.out
+    assert done.err.startswith("NATS at 127.0.0.1:1 does not answer")
+    assert len(done.err.splitlines()) == 1, done.err
+    assert "the sweeper or `winnow backfill`" in done.err
+    status = own.run("status", "--json").json
+    assert (status["hook_failures"], status["embeddings"]["messages"]["pending"]) == (1, 2)

@@ -46,6 +46,18 @@ def test_broken_lines_are_named_and_the_rest_is_stored(winnow: Program, running:
     assert [told["line"] for told in report["first_broken"]] == [2, 3, 6]
 
 
+def test_each_line_is_in_one_of_the_counts_that_are_shown(winnow: Program, running: Up, tmp_path: Path) -> None:
+    chat = tmp_path / "2026-01-31.log"
+    chat.write_text("[09:58] <ada> a long line\nthat went on\nand on\n\n[09:59] <lin> yes\n")
+    done = winnow.run("import", str(chat), "--channel", "#wrapped")
+    assert done.code == 0, done
+    assert "2 messages stored" in done.out
+    assert "lines joined to the message above them: 2" in done.out
+    assert "not messages: 1 blank line" in done.out
+    again = winnow.run("import", "--json", str(chat), "--channel", "#wrapped").json
+    assert (again["messages"], again["continued"], again["not_messages"]) == (2, 2, {"blank line": 1})
+
+
 def test_a_file_that_is_no_chat_is_refused_before_anything_is_stored(
     winnow: Program, running: Up, half: Path, tmp_path: Path
 ) -> None:

@@ -45,14 +45,16 @@ def test_the_sample_becomes_knowledge_once(another: Program) -> None:
             f"no {kind} with a quote is shown"
         )
     assert before["without evidence"][0] == 0
-    assert re.search(r"over NATS +[1-9][\d,]* tasks sent and done, 0 dead letters", first.out)
+    assert re.search(r"over NATS +[1-9][\d,]* tasks sent, 0 dead letters", first.out)
     assert first.out.count("search:") == 3
     assert "by words only" not in first.out
     assert "nothing found" not in first.out
     assert "--dry-run" in first.out
+    assert f"winnow up --data-dir {another.data} " in first.out
+    assert "http://127" not in first.out, "an address that is about to end"
 
     second = another.run("up", "--sample", "--port", "0")
     assert second.code == 0, second
     assert f"0 messages stored, {stored:,} known already" in second.out
-    assert re.search(r"over NATS +0 tasks sent and done, 0 dead letters", second.out)
+    assert re.search(r"over NATS +0 tasks sent, 0 dead letters", second.out)
     assert fingerprints(another) == before

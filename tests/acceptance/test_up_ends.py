@@ -102,6 +102,40 @@ def test_a_command_without_a_running_instance_starts_the_servers_for_itself(anot
     assert gone(everything), psql.output
 
 
+def test_a_command_lets_others_finish_that_attached_to_its_servers(another: Program) -> None:
+    holder = another.start("psql", "-c", "SELECT pg_sleep(4)")
+    eventually(lambda: with_backend(holder), "psql is connected")
+    guest = another.start("psql", "-At", "-c", "SELECT pg_sleep(6)", "-c", "SELECT 'finished'")
+    assert guest.wait() == 0, guest.output
+    assert "finished" in guest.output
+    assert holder.wait() == 0, holder.output
+    assert holder.output.count("waiting for them to end") == 1
+
+
+def test_variables_of_another_postgresql_do_not_disturb(another: Program) -> None:
+    foreign = {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": "1",
+        "PGUSER": "somebody",
+        "PGPASSWORD": "secret",
+        "PGDATABASE": "theirs",
+        "PGSERVICE": "theirs",
+        "PGSSLMODE": "verify-full",
+        "PGSSLROOTCERT": "/nowhere",
+        "PGTARGETSESSIONATTRS": "standby",
+        "PGOPTIONS": "-c nonsense=1",
+    }
+    alone = another.run("status", "--json", **foreign)
+    assert alone.code == 0, alone
+    psql = another.start(
+        "psql", "-At", "-c", "SELECT current_user, current_database()", "-c", "SELECT pg_sleep(4)", **foreign
+    )
+    psql.wait_for("winnow|winnow")
+    attached = another.run("status", "--json", **foreign)
+    assert attached.code == 0, attached
+    assert psql.wait() == 0, psql.output
+
+
 def with_backend(psql: Any) -> list[Any]:
     processes = list(psql.processes().values())
     return processes if any(process.name() == "psql" for process in processes) else []

@@ -12,11 +12,12 @@ from pydantic import SecretStr
 
 from winnow.errors import InvalidSettings
 from winnow.providers.address import parse_address
-from winnow.providers.factory import build_embedder, parse_embedder
+from winnow.providers.factory import build_embedder, check_embedder, parse_embedder
 from winnow.providers.models import known_prefixes
 from winnow.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -59,11 +60,23 @@ async def test_each_choice_builds_its_embedder() -> None:
         await embedder.close()
 
 
-def test_openai_itself_wants_a_key_and_other_servers_do_not() -> None:
+@pytest.mark.parametrize("use", [build_embedder, check_embedder])
+def test_what_cannot_be_built_is_refused_also_by_a_mere_look(use: Callable[[Settings], object]) -> None:
     with pytest.raises(InvalidSettings, match="WINNOW_OPENAI_API_KEY is not set"):
-        build_embedder(load_settings(embedder="openai:text-embedding-3-small"))
+        use(load_settings(embedder="openai:text-embedding-3-small"))
     with pytest.raises(InvalidSettings, match="WINNOW_OPENAI_API_KEY is not set"):
-        build_embedder(load_settings(embedder="openai:x", openai_api_key=SecretStr("")))
+        use(load_settings(embedder="openai:x", openai_api_key=SecretStr("")))
+    for provider in ("ollama", "openai"):
+        with pytest.raises(InvalidSettings, match=f"WINNOW_{provider.upper()}_URL is not a URL"):
+            use(load_settings(embedder=f"{provider}:x", **{f"{provider}_url": "ftp://gpu1"}))
+    with pytest.raises(InvalidSettings, match="WINNOW_EMBEDDER is 'word2vec'"):
+        use(load_settings(embedder="word2vec"))
+
+
+def test_a_look_finds_nothing_wrong_with_other_servers_without_a_key() -> None:
+    check_embedder(load_settings(embedder="openai:x", openai_url="http://gpu1/v1"))
+    check_embedder(load_settings(embedder="ollama:x"))
+    check_embedder(load_settings())
 
 
 @pytest.mark.parametrize(
@@ -172,7 +185,9 @@ async def test_a_prefix_in_the_settings_wins_even_an_empty_one() -> None:
 
 def test_a_provider_that_is_not_chosen_is_not_even_imported() -> None:
     code = (
-        "import sys; from winnow.providers.factory import build_embedder; from winnow.settings import Settings;"
+        "import sys; from winnow.providers.factory import build_embedder, check_embedder;"
+        "from winnow.settings import Settings;"
+        "check_embedder(Settings(embedder='ollama:x', _env_file=None));"
         "early = {'openai', 'ollama', 'tokenizers'} & set(sys.modules);"
         "build_embedder(Settings(embedder='local', _env_file=None));"
         "late = {'openai', 'ollama', 'wordllama'} & set(sys.modules);"

@@ -15,12 +15,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# Fields' names in capitals, as other programs have them. None is ours but OPENAI_API_KEY, for OpenAI's own service.
+OTHER_PROGRAMS = {
+    "OPENAI_API_KEY": "sk-lies-there",
+    "OPENAI_URL": "http://elsewhere",
+    "OLLAMA_URL": "http://elsewhere",
+    "AMBIENT_OPENAI_KEY": "sk-lies-there-too",
+    "EMBEDDER": "openai:x",
+}
+
+
 @pytest.fixture(autouse=True)
 def only_these_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No `.env` and no variables of this machine's own."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
-        if name.startswith("WINNOW_") or name in {"DATABASE_URL", "NATS_URL", "OPENAI_API_KEY"}:
+        if name.startswith("WINNOW_") or name in {"DATABASE_URL", "NATS_URL", *OTHER_PROGRAMS}:
             monkeypatch.delenv(name)
 
 
@@ -48,6 +58,38 @@ def test_servers_have_the_names_everybody_uses(name: str, monkeypatch: pytest.Mo
     assert settings.database_url is not None
     assert settings.database_url.get_secret_value() == "postgresql://u:secret@h/d"
     assert "secret" not in repr(settings) + str(settings.model_dump())
+
+
+@pytest.mark.parametrize("in_a_file", [True, False])
+def test_other_programs_variables_are_no_settings(
+    in_a_file: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in OTHER_PROGRAMS.items():
+        if in_a_file:
+            with (tmp_path / ".env").open("a") as file:
+                file.write(f"{name}={value}\n")
+        else:
+            monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert settings.openai_api_key is None
+    assert (settings.openai_url, settings.ollama_url) == ("https://api.openai.com/v1", "http://127.0.0.1:11434")
+    assert settings.embedder == "local"
+    assert settings.key_for_openai is not None
+    assert settings.key_for_openai.get_secret_value() == "sk-lies-there"
+    assert load_settings(openai_url="http://gpu1/v1").key_for_openai is None
+    monkeypatch.setenv("WINNOW_OPENAI_API_KEY", "sk-chosen")
+    chosen = load_settings(openai_url="http://gpu1/v1").key_for_openai
+    assert chosen is not None
+    assert chosen.get_secret_value() == "sk-chosen"
+
+
+def test_the_command_line_wins_over_names_without_our_prefix_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "NATS_URL", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "environment")
+    given = load_settings(database_url="given", nats_url="given", ambient_openai_key="given")
+    for secret in (given.database_url, given.nats_url, given.ambient_openai_key):
+        assert secret is not None
+        assert secret.get_secret_value() == "given"
 
 
 def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ class ImportReport:
     messages: int = 0
     stored: int = 0
     known: int = 0
+    continued: int = 0
     blank: int = 0
     recoded: int = 0
     not_messages: Counter[str] = field(default_factory=Counter)
@@ -78,6 +79,7 @@ async def _import_file(
             chunk = []
             tick(report)
     await _store(units, chunk, report)
+    report.continued += reading.tally.continued
     report.recoded += reading.tally.recoded
 
 

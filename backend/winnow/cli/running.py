@@ -9,7 +9,7 @@ import signal
 import sys
 from io import TextIOWrapper
 from itertools import count
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import structlog
 import typer
@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from winnow.errors import WinnowError
 from winnow.logs import configure_logging
-from winnow.providers.factory import build_embedder
+from winnow.providers.factory import check_embedder
 from winnow.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -52,17 +52,28 @@ def print_json(value: object) -> None:
     console.print_json(data=value, ensure_ascii=console.encoding != "utf-8", highlight=False)
 
 
-def settings_for(*, talks: bool = True, **overrides: object) -> Settings:
-    """Settings with the command line's on top, and logs set up. Commands that talk to a person log warnings only."""
+def settings_for(*, logs: Literal["all", "warnings", "errors"] = "errors", **overrides: object) -> Settings:
+    """Settings with the command line's on top, and logs set up.
+
+    Args:
+        logs: `all` is a service's, whose logs are its voice. The others are for commands that tell a person themselves
+            what befalls them: unless the settings say otherwise, only this much is logged, in lines for people.
+        overrides: what the command line says.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a letter that the terminal does not have ends no command
     with friendly():
         settings = load_settings(**overrides)
-        build_embedder(settings)  # opens nothing; what is wrong with it is told before any server is started
-        quiet = talks and "log_level" not in settings.model_fields_set
-        configure_logging(settings.model_copy(update={"log_level": "warning"}) if quiet else settings)
+        check_embedder(settings)  # what is wrong with it is told before any server is started
+        configure_logging(settings if logs == "all" else _for_people(settings, logs.removesuffix("s")))
         return settings
+
+
+def _for_people(settings: Settings, level: str) -> Settings:
+    level = settings.log_level if "log_level" in settings.model_fields_set else level
+    form = "console" if settings.log_format == "auto" else settings.log_format
+    return settings.model_copy(update={"log_level": level, "log_format": form})
 
 
 def run(main: Callable[[], Coroutine[None, None, Result]]) -> Result:

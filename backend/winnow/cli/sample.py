@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import time
 from collections import Counter
 from datetime import UTC
@@ -16,10 +17,11 @@ from winnow.cli.importing import How, import_files
 from winnow.cli.render import show_answer, show_atom, show_facts
 from winnow.cli.using import show_import
 from winnow.domain.jobs import ExtractJob, Lane, in_batches
-from winnow.errors import InvalidInput
+from winnow.errors import InvalidInput, WinnowError
 from winnow.pipeline.overview import overview
 from winnow.pipeline.search import search
 from winnow.pipeline.sweep import EXTRACTION_JOB_MESSAGES
+from winnow.settings import default_data_dir
 from winnow.storage.search import list_atoms
 
 if TYPE_CHECKING:
@@ -43,11 +45,17 @@ STALL_SECONDS = 60.0
 EVERYTHING = 1_000_000
 
 
-async def run_sample(winnow: Winnow, console: Console, url: str) -> None:
+async def run_sample(winnow: Winnow, console: Console, url: str | None) -> None:
     """Imports the example chats (nothing twice), waits until they are extracted and embedded, and shows the result.
+
+    Args:
+        winnow: what imports, waits and searches.
+        console: where it is shown.
+        url: the API's; None when it ends with the sample.
 
     Raises:
         InvalidInput: the examples are not beside the program.
+        WinnowError: nothing moved for a minute.
     """
     paths = sorted(FOLDER.glob("*.log"))
     if not paths:
@@ -63,7 +71,7 @@ async def run_sample(winnow: Winnow, console: Console, url: str) -> None:
     for query in SEARCHES:
         console.print(f"\n[bold]search:[/] {query}")
         show_answer(console, await search(winnow.searching(), query, limit=3))
-    _show_next(console, url)
+    _show_next(console, url, data_dir=_data_dir_option(winnow))
 
 
 async def _extract_the_rest(winnow: Winnow) -> None:
@@ -73,7 +81,7 @@ async def _extract_the_rest(winnow: Winnow) -> None:
 
 
 async def _follow(winnow: Winnow, console: Console) -> Overview:
-    """Shows extraction and embedding until nothing is on its way, or nothing has moved for a minute."""
+    """Shows extraction and embedding until nothing is on its way; raises when nothing has moved for a minute."""
     bars = Progress(
         TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
         TimeElapsedColumn(), console=console, disable=not console.is_terminal,
@@ -98,9 +106,17 @@ async def _follow(winnow: Winnow, console: Console) -> Overview:
             if progress != seen:
                 seen, moved_at = progress, time.monotonic()
             elif time.monotonic() - moved_at > STALL_SECONDS:
-                console.print("[yellow]nothing has moved for a minute; see the logs in the data folder[/]")
-                return state
+                raise WinnowError(_stalled(progress, state, winnow))
             await asyncio.sleep(LOOK_SECONDS)
+
+
+def _stalled(progress: tuple[int, int, int, int], state: Overview, winnow: Winnow) -> str:
+    standing = "{} of {} messages are extracted, {} of {} rows embedded".format(*progress)
+    reason = f" (last error: {state.last_error})" if state.last_error else ""
+    return (
+        f"nothing has moved for {STALL_SECONDS:.0f} s: {standing}{reason}; the logs of worker and sweeper in "
+        f"{winnow.settings.data_dir / 'logs'} say why"
+    )
 
 
 def _progress(state: Overview) -> tuple[int, int, int, int]:
@@ -133,7 +149,7 @@ def _show_summary(console: Console, before: Overview, after: Overview, *, stored
         "topics": f"{counts['topics'].total:,}",
         "vectors": f"{vectors}; {after.dimensions} dimensions by {after.space}, HNSW index, in PostgreSQL"
         + (f"; {skipped:,} blank texts skipped" if skipped else ""),
-        "over NATS": f"{sent:,} tasks sent and done, {dead:,} dead letters",
+        "over NATS": f"{sent:,} tasks sent, {dead:,} dead letters",
         "time": f"{seconds:.1f} s, {stored / seconds:,.0f} messages/s" if stored else "nothing was new",
     }
     console.print("\n[bold]What came of it[/]")
@@ -150,16 +166,25 @@ async def _show_atoms(winnow: Winnow, console: Console) -> None:
             shown[kind] += 1
 
 
-def _show_next(console: Console, url: str) -> None:
-    console.print(
-        f"\n[bold]Go on[/]\n"  # noqa: S608 - the statement is shown, not run
-        f"  {url}                        the page: search in a browser\n"
-        f"  {url}/openapi.json           the API\n"
-        "  .venv/bin/winnow search what was decided about framing\n"
-        "  .venv/bin/winnow status\n"
-        "  .venv/bin/winnow import your-chat.log --channel team\n"
-        '  .venv/bin/winnow psql -c "SELECT type, title FROM atoms ORDER BY id DESC LIMIT 10"\n'
-        "  .venv/bin/python scripts/backfill_embeddings.py --dry-run",
-        markup=True,
-        soft_wrap=True,
+def _data_dir_option(winnow: Winnow) -> str:
+    """What a command needs to find these servers from another terminal."""
+    folder = winnow.settings.data_dir
+    return f" --data-dir {shlex.quote(str(folder))}" if winnow.servers.instance and folder != default_data_dir() else ""
+
+
+def _show_next(console: Console, url: str | None, *, data_dir: str) -> None:
+    console.print("\n[bold]Go on[/]")
+    first = (
+        [f"{url}                        the page: search in a browser", f"{url}/openapi.json           the API"]
+        if url
+        else [f".venv/bin/winnow up{data_dir}   starts it again, with the page and the API"]
     )
+    for line in (
+        *first,
+        f".venv/bin/winnow search{data_dir} what was decided about framing",
+        f".venv/bin/winnow status{data_dir}",
+        f".venv/bin/winnow import{data_dir} your-chat.log --channel team",
+        f'.venv/bin/winnow psql{data_dir} -c "SELECT type, title FROM atoms ORDER BY id DESC LIMIT 10"',  # noqa: S608 - shown, not run
+        f".venv/bin/python scripts/backfill_embeddings.py{data_dir} --dry-run",
+    ):
+        console.print(f"  {line}", markup=False, soft_wrap=True)

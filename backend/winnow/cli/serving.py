@@ -38,7 +38,7 @@ def api_command(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = None,
 ) -> None:
     """Serve the HTTP API and the web page."""
-    settings = settings_for(talks=False, data_dir=data_dir, api_host=host, api_port=port)
+    settings = settings_for(logs="all", data_dir=data_dir, api_host=host, api_port=port)
 
     from winnow.api.server import listen, serve_api  # noqa: PLC0415 - no other command waits for FastAPI to load
 
@@ -53,7 +53,7 @@ def worker_command(
     lanes: Annotated[str | None, typer.Option(help="Lanes to serve: live, bulk or live,bulk.")] = None,
 ) -> None:
     """Work: score, extract, embed."""
-    settings = settings_for(talks=False, data_dir=data_dir, lanes=lanes)
+    settings = settings_for(logs="all", data_dir=data_dir, lanes=lanes)
 
     async def serve(winnow: Winnow, stop: asyncio.Event) -> None:
         await work(winnow, [Lane(name) for name in settings.lane_names], stop)
@@ -63,7 +63,7 @@ def worker_command(
 
 def sweeper_command(data_dir: DataDir = None) -> None:
     """Find what is due: rows without a vector, quiet channels, lost work. Any number of copies; one leads."""
-    settings = settings_for(talks=False, data_dir=data_dir)
+    settings = settings_for(logs="all", data_dir=data_dir)
 
     async def serve(winnow: Winnow, stop: asyncio.Event) -> None:
         await Sweeper(winnow.sweeping()).sweep_forever(stop)

@@ -42,7 +42,7 @@ def up_command(
     ] = False,
 ) -> None:
     """Run everything: PostgreSQL, NATS, API, worker and sweeper. Ctrl-C stops it all and loses nothing."""
-    settings = settings_for(data_dir=data_dir, api_port=port)
+    settings = settings_for(logs="warnings", data_dir=data_dir, api_port=port)
     # A sample shown to no terminal is somebody's script: it wants its prompt back.
     ends_itself = sample and (end or not sys.stdout.isatty())
     run(lambda: until_stopped(lambda stop: _up(settings, stop, sample=sample, ends_itself=ends_itself)))
@@ -111,7 +111,7 @@ async def _until_done(winnow: Winnow, url: str, stop: asyncio.Event, *, sample: 
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
         if sample:
-            story = asyncio.create_task(run_sample(winnow, console, url), name="sample")
+            story = asyncio.create_task(run_sample(winnow, console, None if ends_itself else url), name="sample")
             await asyncio.wait({story, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not story.done():
                 story.cancel()

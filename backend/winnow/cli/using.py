@@ -23,13 +23,13 @@ from winnow.cli.render import show_answer, show_overview
 from winnow.cli.running import console, errors, print_json, run, settings_for
 from winnow.domain.jobs import ExtractJob, Kind, Lane, in_batches
 from winnow.embedded.postgres import programs_folder
-from winnow.errors import InvalidInput
+from winnow.errors import InvalidInput, QueueUnavailable
 from winnow.pipeline.backfill import Plan, backfill
 from winnow.pipeline.overview import overview
 from winnow.pipeline.search import search
 from winnow.pipeline.sweep import EXTRACTION_JOB_MESSAGES
 from winnow.storage.engine import libpq_variables, masked
-from winnow.storage.migrate import migrate, require_newest
+from winnow.storage.migrate import migrate, newest_revision, require_newest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,7 +87,8 @@ def import_command(
 
     async def main() -> ImportReport:
         how = How(channel=channel, timezone=_zone(timezone), day=day.date() if day else None)
-        async with _using(settings) as winnow:
+        async with _using(settings, queue=False) as winnow:
+            await _start_queue_or_say(winnow)
             with errors.status("reading …") as line:
 
                 def tick(so_far: ImportReport) -> None:
@@ -102,6 +103,19 @@ def import_command(
         show_import(report)
     if report.broken:
         raise typer.Exit(SOME_FAILED)
+
+
+async def _start_queue_or_say(winnow: Winnow) -> None:
+    try:
+        await winnow.start_queue()
+    except QueueUnavailable as error:
+        reason = str(error).rstrip(".")
+        errors.print(
+            f"{reason}; the messages are stored without it, and their tasks sent by the sweeper or `winnow backfill` "
+            "when it is back",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _zone(name: str) -> ZoneInfo:
@@ -127,6 +141,8 @@ def show_import(report: ImportReport) -> None:
         errors.print(f"… and {report.broken - len(report.first_broken):,} more lines that could not be read")
     files = "1 file" if report.files == 1 else f"{report.files} files"
     console.print(f"{files}: {report.stored:,} messages stored, {report.known:,} known already")
+    if report.continued:
+        console.print(f"lines joined to the message above them: {report.continued:,}")
     if report.not_messages:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in report.not_messages.most_common())
         console.print(f"not messages: {reasons}", markup=False)
@@ -299,16 +315,27 @@ def _show_backfill(done: BackfillProgress, skipped: int) -> None:
 
 def migrate_command(
     revision: Annotated[str, typer.Argument(help="Where to go: head, a revision, or base (which drops all).")] = "head",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Go to an older revision, and lose what it has no place for.")
+    ] = False,
     data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Bring the database's tables to this program's revision."""
     settings = settings_for(data_dir=data_dir)
 
     async def main() -> str:
+        if not yes and revision not in {"head", newest_revision()}:
+            what = "drops every table with all that is in it" if revision == "base" else "may drop tables and columns"
+            raise InvalidInput(f"`winnow migrate {revision}` {what}; if that is what you want, add --yes")
         async with servers_for(settings) as servers:
             return await migrate(servers.database_url, revision=revision)
 
-    console.print(f"the database is at revision {run(main)}")
+    reached = run(main)
+    if as_json:
+        print_json({"revision": reached})
+    else:
+        console.print(f"the database is at revision {reached}", markup=False)
 
 
 def psql_command(context: typer.Context, data_dir: DataDir = None) -> None:
@@ -321,7 +348,9 @@ def psql_command(context: typer.Context, data_dir: DataDir = None) -> None:
             process = await asyncio.create_subprocess_exec(
                 programs_folder() / "psql", *context.args, env={**os.environ, **libpq_variables(servers.database_url)}
             )
-            return await process.wait()
+            code = await process.wait()
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+            return code
 
     code = run(main)
     if code:

@@ -1,7 +1,8 @@
 """One Winnow a data folder: the lock, the state file others attach by, and the servers' life.
 
 Whoever holds `winnow.lock` runs the servers. `winnow.json` beside it tells everybody else where they are; it is
-readable by its owner only, for it holds the password of NATS.
+readable by its owner only, for it holds the password of NATS. Those who attach share a lock on `winnow.guests` for as
+long as they do: a command that runs the servers only for its own duration lets its guests finish first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from winnow.embedded.nats import EmbeddedNats
-from winnow.embedded.postgres import EmbeddedPostgres
+from winnow.embedded.postgres import EmbeddedPostgres, forget_client_variables
 from winnow.errors import DataFolderInUse, EmbeddedServerFailed
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 ATTACH_SECONDS = 60
 WATCH_SECONDS = 1.0
+LOOK_SECONDS = 0.1
+# Most guests are gone before a person could read why the prompt does not come back.
+QUIET_WAIT_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +53,9 @@ class DataFolder:
         self.path = path
         self.lock_file = path / "winnow.lock"
         self.state_file = path / "winnow.json"
+        self.guests_file = path / "winnow.guests"
         self._lock: int | None = None
+        self._guests_lock: int | None = None
 
     def create(self) -> None:
         """Makes the folder, closed to others; as root it may be entered (not listed), for PostgreSQL's account.
@@ -63,6 +69,7 @@ class DataFolder:
                 if os.geteuid() == 0:  # whatever the umask; folders that were there are never changed
                     folder.chmod(folder.stat().st_mode | 0o011)
             self.lock_file.touch(mode=0o600)
+            self.guests_file.touch(mode=0o600)
         except OSError as error:
             raise EmbeddedServerFailed(
                 f"the data folder {self.path} cannot be written ({error.strerror}); choose another with --data-dir"
@@ -70,22 +77,37 @@ class DataFolder:
 
     def try_lock(self) -> bool:
         """Takes the folder for this process; False when another one has it."""
-        descriptor = os.open(self.lock_file, os.O_RDWR)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
+        self._lock = _locked(self.lock_file, fcntl.LOCK_EX)
+        if self._lock is None:
             return False
-        self._lock = descriptor
-        self.state_file.unlink(missing_ok=True)  # of a holder that was killed
+        self.retract()  # of a holder that was killed
         return True
 
     def unlock(self) -> None:
-        """Lets the folder go; the state file goes first, so that nobody attaches to what is gone."""
-        if self._lock is not None:
-            self.state_file.unlink(missing_ok=True)
-            os.close(self._lock)
-            self._lock = None
+        """Lets the folder go."""
+        _close(self._lock)
+        self._lock = None
+        self.leave()
+
+    def try_attach(self) -> RunningServers | None:
+        """Where the servers are, as a guest of their holder until `leave`; None while it is starting or stopping."""
+        self._guests_lock = _locked(self.guests_file, fcntl.LOCK_SH)
+        if self._guests_lock is None:
+            return None
+        if servers := self.read():  # only now: from here on the holder waits for us
+            return servers
+        self.leave()
+        return None
+
+    def try_end_visits(self) -> bool:
+        """Lets no guest in any more, until `leave` or `unlock`; False while there are some."""
+        self._guests_lock = _locked(self.guests_file, fcntl.LOCK_EX)
+        return self._guests_lock is not None
+
+    def leave(self) -> None:
+        """Is a guest no longer, or lets others be."""
+        _close(self._guests_lock)
+        self._guests_lock = None
 
     def publish(self, servers: RunningServers) -> None:
         """Tells other processes where the servers are (written whole or not at all)."""
@@ -95,6 +117,10 @@ class DataFolder:
             json.dump(asdict(servers), file)
         draft.replace(self.state_file)
 
+    def retract(self) -> None:
+        """Tells nobody any more."""
+        self.state_file.unlink(missing_ok=True)
+
     def read(self) -> RunningServers | None:
         """Where the servers are, once they are up."""
         with contextlib.suppress(OSError, ValueError, TypeError):
@@ -102,12 +128,29 @@ class DataFolder:
         return None
 
 
+def _locked(path: Path, kind: int) -> int | None:
+    """A descriptor that holds the lock until it is closed, or this process ends; None when another has it."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
+
+
 class Instance:
     """The servers of a data folder: ours, or those of the process that holds it. An async context manager.
 
     Args:
         folder: the data folder.
-        attach: use the servers of another process when one holds the folder; else `DataFolderInUse` is raised.
+        attach: use the servers of another process when one holds the folder, and let others finish who use ours;
+            else `DataFolderInUse` is raised, and ours stop when we do.
     """
 
     def __init__(self, folder: Path, *, attach: bool) -> None:
@@ -119,32 +162,38 @@ class Instance:
         self.servers: RunningServers
 
     async def __aenter__(self) -> Self:
+        forget_client_variables()
         self.folder.create()
         deadline = asyncio.get_running_loop().time() + ATTACH_SECONDS
         while True:
             if self.folder.try_lock():
                 await self._start()
                 return self
-            servers = self.folder.read()
-            if servers and not self._attach:
+            if self._attach and (servers := self.folder.try_attach()):
+                self.servers = servers
+                return self
+            if not self._attach and (servers := self.folder.read()):
                 raise DataFolderInUse(
                     f"{self.folder.path} is in use by `{servers.command}` (process {servers.pid}); stop that one, "
                     "or choose another folder with --data-dir"
                 )
-            if servers:
-                self.servers = servers
-                return self
             if asyncio.get_running_loop().time() > deadline:
                 raise DataFolderInUse(
                     f"{self.folder.path} is held by another Winnow that has not come up in {ATTACH_SECONDS} s; "
                     "look for it with: ps aux | grep winnow"
                 )
-            await asyncio.sleep(0.1)  # its holder is starting or stopping
+            await asyncio.sleep(LOOK_SECONDS)  # its holder is starting or stopping
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.owned:
+        if not self.owned:
+            self.folder.leave()
+            return
+        try:
+            if self._attach:
+                await self._guests_gone()
+        finally:
             await self._stop()
 
     def announce_api(self, url: str) -> None:
@@ -187,7 +236,21 @@ class Instance:
         )
         self.folder.publish(self.servers)
 
+    async def _guests_gone(self) -> None:
+        """Waits for the commands that attached to us, which may be interrupted; newcomers may attach meanwhile."""
+        loop = asyncio.get_running_loop()
+        told_at = loop.time() + QUIET_WAIT_SECONDS
+        while not self.folder.try_end_visits():
+            if loop.time() > told_at:
+                told_at = float("inf")
+                sys.stderr.write(
+                    "other commands are using the servers that this one started; waiting for them to end "
+                    "(Ctrl-C stops the servers now)\n"
+                )
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def _stop(self) -> None:
+        self.folder.retract()  # first, so that nobody attaches to what is about to be gone
         await asyncio.gather(self._nats.stop(), self._postgres.stop(), return_exceptions=True)
         self.folder.unlock()
         self.owned = False

@@ -38,8 +38,12 @@ PLAIN_PATH = re.compile(r"[A-Za-z0-9/._+-]+")
 START_SECONDS = 60
 STOP_SECONDS = 20
 
+# No TCP port: it is the end of the socket's name. Said to the server and in the URL, for clients ask PGPORT otherwise.
+PORT = "5432"
+
 SERVER_OPTIONS = {
     "listen_addresses": "",
+    "port": PORT,
     "max_connections": "100",
     "shared_buffers": "128MB",
     "maintenance_work_mem": "256MB",
@@ -121,7 +125,7 @@ class EmbeddedPostgres:
         await self._spawn(programs, account, sockets)
         await self._wait_until_ready(programs, sockets)
         await self._create_database(programs, sockets)
-        return f"postgresql://{ACCOUNT}@/{DATABASE}?host={sockets}"
+        return f"postgresql://{ACCOUNT}@/{DATABASE}?host={sockets}&port={PORT}"
 
     @property
     def pid(self) -> int | None:
@@ -186,11 +190,14 @@ class EmbeddedPostgres:
         )
         if done.returncode != 0:
             reason = " ".join((done.stderr or done.stdout).split())[-400:]
-            raise EmbeddedServerFailed(f"{Path(command[0]).name} failed in {self.folder}: {reason}")
+            raise EmbeddedServerFailed(
+                f"{Path(command[0]).name} failed in {self.folder}: {reason}; make room there or mend its rights, or "
+                "choose another folder with --data-dir"
+            )
 
     def _stop_left_over(self) -> None:
         """A server whose program was killed still holds the data; nobody uses it, for we hold the folder's lock."""
-        with contextlib.suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
+        with contextlib.suppress(OSError, ValueError, IndexError, psutil.Error):
             pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
             process = psutil.Process(pid)
             if "postgres" not in process.name() or str(self.data) not in " ".join(process.cmdline()):
@@ -256,14 +263,21 @@ class EmbeddedPostgres:
         for _ in range(START_SECONDS * 20):
             if self._process.returncode is not None:
                 raise EmbeddedServerFailed(f"PostgreSQL stopped at its start: {self._last_words()}")
-            if await _quietly(programs / "pg_isready", "-q", "-h", sockets, "-d", "postgres", "-U", ACCOUNT) == 0:
+            if (
+                await _quietly(
+                    programs / "pg_isready", "-q", "-h", sockets, "-p", PORT, "-d", "postgres", "-U", ACCOUNT
+                )
+                == 0
+            ):
                 return
             await asyncio.sleep(0.05)
         await self.stop()
         raise EmbeddedServerFailed(f"PostgreSQL was not ready after {START_SECONDS} s; see {self.log_file}")
 
     async def _create_database(self, programs: Path, sockets: Path) -> None:
-        await _quietly(programs / "createdb", "-h", sockets, "-U", ACCOUNT, "-w", DATABASE)  # fails when it exists
+        await _quietly(
+            programs / "createdb", "-h", sockets, "-p", PORT, "-U", ACCOUNT, "-w", DATABASE
+        )  # fails when it exists
 
     def _last_words(self) -> str:
         lines = self.log_file.read_text(errors="replace").splitlines()[-3:]
@@ -275,6 +289,16 @@ async def _quietly(*command: Path | str) -> int:
         *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, env=_environment()
     )
     return await process.wait()
+
+
+def forget_client_variables() -> None:
+    """Takes PGHOST, PGSERVICE, PGSSLMODE … out of this process, for good.
+
+    They describe somebody else's server. The URL of ours says all there is to say, but asyncpg and psql would heed
+    them all the same, in this process and in those it starts.
+    """
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
 
 
 def _environment() -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from winnow.errors import AnswerInvalid, SetupFault, TextRefused
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -50,8 +52,19 @@ class Embedder(Protocol):
 
 
 async def probe_dimensions(embedder: Embedder) -> int:
-    """The dimension as the model itself shows it, by embedding one word."""
-    result = await embedder.embed(["dimension"], input_type="document")
+    """The dimension as the model itself shows it, by embedding one word.
+
+    Raises:
+        SetupFault: it cannot even do that, so no text would fare better.
+        Transient: the server is away or busy.
+    """
+    try:
+        result = await embedder.embed(["dimension"], input_type="document")
+    except (AnswerInvalid, TextRefused) as error:
+        raise SetupFault(
+            f"{embedder.identity} cannot embed even one word ({error}); choose a model for embeddings with "
+            "WINNOW_EMBEDDER, or mend the model server"
+        ) from error
     return int(result.vectors.shape[1])
 
 

@@ -9,6 +9,7 @@ from winnow.providers.address import parse_address
 from winnow.providers.models import Prefixes, known_prefixes
 
 if TYPE_CHECKING:
+    from winnow.providers.address import ServerAddress
     from winnow.providers.base import Embedder
     from winnow.settings import Settings
 
@@ -34,6 +35,15 @@ def build_embedder(settings: Settings) -> Embedder:
     return LocalEmbedder(document_prefix=prefixes.document, query_prefix=prefixes.query)
 
 
+def check_embedder(settings: Settings) -> None:
+    """Raises `InvalidSettings` as `build_embedder` does, but makes and loads nothing."""
+    provider, _ = parse_embedder(settings.embedder)
+    if provider == "ollama":
+        _ollama_address(settings)
+    if provider == "openai":
+        _openai_address(settings)
+
+
 def parse_embedder(value: str) -> tuple[Provider, str]:
     """Provider and model in `local`, `ollama:MODEL[:TAG]` or `openai:MODEL`; `local` has the empty model.
 
@@ -56,7 +66,7 @@ def _ollama(settings: Settings, model: str) -> Embedder:
 
     prefixes = _prefixes(settings, known_prefixes(model))
     return OllamaEmbedder(
-        address=parse_address(settings.ollama_url, setting="WINNOW_OLLAMA_URL", default_port=OLLAMA_PORT),
+        address=_ollama_address(settings),
         model=model,
         document_prefix=prefixes.document,
         query_prefix=prefixes.query,
@@ -65,23 +75,32 @@ def _ollama(settings: Settings, model: str) -> Embedder:
     )
 
 
+def _ollama_address(settings: Settings) -> ServerAddress:
+    return parse_address(settings.ollama_url, setting="WINNOW_OLLAMA_URL", default_port=OLLAMA_PORT)
+
+
 def _openai(settings: Settings, model: str) -> Embedder:
-    address = parse_address(settings.openai_url, setting="WINNOW_OPENAI_URL")
-    key = settings.key_for_openai
-    if address.is_openai and not (key and key.get_secret_value()):
-        raise InvalidSettings("WINNOW_OPENAI_API_KEY is not set, and OpenAI's own service wants a key")
+    address = _openai_address(settings)
     from winnow.providers.openai import OpenAIEmbedder  # noqa: PLC0415 - 0.5 s
 
     prefixes = _prefixes(settings, known_prefixes(model))
     return OpenAIEmbedder(
         address=address,
         model=model,
-        api_key=key,
+        api_key=settings.key_for_openai,
         document_prefix=prefixes.document,
         query_prefix=prefixes.query,
         first_timeout_seconds=settings.provider_first_timeout_seconds,
         timeout_seconds=settings.provider_timeout_seconds,
     )
+
+
+def _openai_address(settings: Settings) -> ServerAddress:
+    address = parse_address(settings.openai_url, setting="WINNOW_OPENAI_URL")
+    key = settings.key_for_openai
+    if address.is_openai and not (key and key.get_secret_value()):
+        raise InvalidSettings("WINNOW_OPENAI_API_KEY is not set, and OpenAI's own service wants a key")
+    return address
 
 
 def _prefixes(settings: Settings, known: Prefixes) -> Prefixes:

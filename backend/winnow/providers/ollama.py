@@ -27,7 +27,7 @@ from winnow.errors import (
 from winnow.providers.base import Embedder, EmbeddingResult, InputType
 from winnow.providers.checking import checked_vectors
 from winnow.providers.models import with_prefix
-from winnow.providers.patience import Patience
+from winnow.providers.patience import Patience, no_answer_within
 from winnow.providers.portions import Answer, PortionedRequests, RequestLimits
 from winnow.providers.refusals import server_words, translate_common
 
@@ -123,7 +123,7 @@ class OllamaEmbedder(Embedder):
                 raise self._refusal(error) from error
             except (TimeoutError, httpx.TimeoutException) as error:
                 self._patience.unanswered()
-                raise ProviderUnavailable(f"{self._shown} gave no answer within {seconds:g} s") from error
+                raise ProviderUnavailable(no_answer_within(seconds, shown=self._shown)) from error
             except (ConnectionError, httpx.HTTPError, AttributeError) as error:
                 # AttributeError: the client trips over an error whose body is JSON but no object; a gateway's, then.
                 self._patience.unanswered()
@@ -175,7 +175,10 @@ def translate_refusal(status: int, words: str, *, shown: str, model: str) -> Win
     if status == Status.NOT_FOUND and "model" in words.lower():
         return ModelNotFound(f"{shown} does not have the model {model}; run: ollama pull {model}")
     if status == Status.NOT_FOUND:
-        return SetupFault(f"{shown} has no /api/embed: it is no Ollama server, or one older than 0.3")
+        return SetupFault(
+            f"{shown} has no /api/embed: it is no Ollama server, or one older than 0.3; check WINNOW_OLLAMA_URL, or "
+            "update Ollama"
+        )
     if status == Status.INTERNAL_SERVER_ERROR and _RUNNER_DIED.search(words):
         return TextTooLong(f"{shown}: the model's process died of this text, as it does when one is too long")
     return translate_common(status, words, shown=shown)

@@ -27,7 +27,7 @@ from winnow.errors import (
 from winnow.providers.base import Embedder, EmbeddingResult, InputType
 from winnow.providers.checking import checked_vectors
 from winnow.providers.models import with_prefix
-from winnow.providers.patience import Patience
+from winnow.providers.patience import Patience, no_answer_within
 from winnow.providers.portions import Answer, BatchRefused, PortionedRequests, RequestLimits
 from winnow.providers.refusals import batch_cap, retry_after_seconds, server_words, translate_common
 
@@ -145,10 +145,12 @@ class OpenAIEmbedder(Embedder):
             raise refused from (None if self._shows_key(error) else error)
         except (TimeoutError, openai.APITimeoutError) as error:
             self._patience.unanswered()
-            raise ProviderUnavailable(f"{self._address.shown} gave no answer within {seconds:g} s") from error
+            raise ProviderUnavailable(no_answer_within(seconds, shown=self._address.shown)) from error
         except openai.OpenAIError as error:
             self._patience.unanswered()
-            raise ProviderUnavailable(f"the model server {self._address.shown} does not answer") from error
+            raise ProviderUnavailable(
+                f"the model server {self._address.shown} does not answer; start it, or check WINNOW_OPENAI_URL"
+            ) from error
         if "html" in raw.headers.get("content-type", ""):
             raise SetupFault(f"{self._address.shown} answers with a web page; does WINNOW_OPENAI_URL end in /v1?")
         answer = decode_answer(raw.content, expected=len(texts))
@@ -214,7 +216,8 @@ def decode_answer(content: bytes, *, expected: int) -> Answer:
         vectors = [_numbers(item["embedding"]) for item in items]
     except (ValueError, KeyError, TypeError) as error:
         raise AnswerInvalid("the model server gave an answer without readable vectors") from error
-    if len(places) == expected and sorted(places) != list(range(expected)):
+    known = all(type(place) is int for place in places)
+    if not known or (len(places) == expected and sorted(places) != list(range(expected))):
         raise AnswerInvalid("the model's answer does not say which vector belongs to which text")
     ordered = [vector for _, vector in sorted(zip(places, vectors, strict=True), key=lambda pair: pair[0])]
     usage = body.get("usage")

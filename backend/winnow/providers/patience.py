@@ -12,6 +12,14 @@ WARM_SECONDS = 300
 """After this long without an answer a server may have unloaded the model (Ollama's own default is five minutes)."""
 
 
+def no_answer_within(seconds: float, *, shown: str) -> str:
+    """What is told of a server, `shown` by this name, that did not answer in time."""
+    return (
+        f"{shown} gave no answer within {seconds:g} s; if it is only slow, raise WINNOW_PROVIDER_TIMEOUT_SECONDS and "
+        "WINNOW_PROVIDER_FIRST_TIMEOUT_SECONDS"
+    )
+
+
 class Patience:
     """The long timeout while the model may have to be loaded, the usual one while it is known to be warm."""
 

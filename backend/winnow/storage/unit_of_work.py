@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 HOOK_FAILED = "hook.failed"
+MOST_KEPT_AT_ONCE = 100
 
 
 class UnitOfWork:
@@ -55,6 +57,7 @@ class UnitsOfWork:
         self._database = database
         self._dispatcher = dispatcher
         self._batch_size = batch_size
+        self._keeping: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[UnitOfWork]:
@@ -67,7 +70,20 @@ class UnitsOfWork:
             work = UnitOfWork(connection)
             yield work
         if work.promised:
-            await self._keep(work.promised)
+            await self._hand_over(work.promised)
+
+    async def drain(self) -> None:
+        """Returns once every promise made so far is kept, or has failed and is counted; before NATS is left."""
+        while self._keeping:
+            await asyncio.wait(self._keeping)
+
+    async def _hand_over(self, promised: Sequence[tuple[Job, Lane]]) -> None:
+        """Nobody waits for NATS to store the tasks, but for room when very many commits are ahead of it."""
+        while len(self._keeping) >= MOST_KEPT_AT_ONCE:
+            await asyncio.wait(self._keeping, return_when=asyncio.FIRST_COMPLETED)
+        keeping = asyncio.create_task(self._keep(promised), name="post-commit hook")
+        self._keeping.add(keeping)
+        keeping.add_done_callback(self._keeping.discard)
 
     async def _keep(self, promised: Sequence[tuple[Job, Lane]]) -> None:
         started = time.perf_counter()
