@@ -17,10 +17,10 @@ from bench.timing import Clock, TimedEmbedder, TimedExtractor, TimedStore, Timed
 from taskiq import TaskiqMiddleware
 from typing_extensions import override
 
-from winnow.cli.importing import How, import_files
-from winnow.domain.jobs import ExtractJob, Kind, Lane, in_batches
+from winnow.domain.jobs import Kind, Lane
 from winnow.errors import InvalidInput
-from winnow.pipeline.sweep import EXTRACTION_JOB_MESSAGES
+from winnow.pipeline.import_files import How, import_files
+from winnow.pipeline.request_extraction import request_extraction
 from winnow.providers.rules import RuleExtractor
 from winnow.sources.recognise import open_source
 from winnow.tasks.tools import Tools
@@ -121,8 +121,7 @@ async def _whole_job(made: Stage, paths: Sequence[Path], copies: int) -> tuple[s
 async def _extract_the_rest(made: Stage) -> None:
     """As `winnow up --sample` does: nobody waits for a tenth message."""
     ids = await made.winnow.extractions.unclaimed_ids(channel=None, limit=EVERYTHING)
-    jobs = list(in_batches([ExtractJob(tuple(ids))], EXTRACTION_JOB_MESSAGES))
-    await made.winnow.dispatcher.dispatch(jobs, Lane.BULK)
+    await request_extraction(made.winnow.dispatcher, ids)
 
 
 async def _use_api(made: Stage) -> None:

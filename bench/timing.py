@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from winnow.bootstrap import Winnow
-    from winnow.domain.jobs import Job, Kind, Lane
+    from winnow.domain.jobs import Dispatcher, Job, Kind, Lane
     from winnow.domain.knowledge import Extraction, Extractor, Window
     from winnow.domain.spaces import EmbedderIdentity
     from winnow.providers.base import Embedder, EmbeddingResult, InputType
@@ -51,20 +51,30 @@ class NowhereDispatcher:
 
 
 class TimedUnits(UnitsOfWork):
-    """Units of work that note when they have committed, and how long the post-commit hook then takes."""
+    """Units of work that time the post-commit hook.
 
-    def __init__(self, winnow: Winnow, clock: Clock | None = None) -> None:
-        super().__init__(winnow.database, winnow.dispatcher, batch_size=winnow.settings.batch_size)
+    `hooks` is how long whoever committed waits for it, `sendings` how long it then takes beside.
+    """
+
+    def __init__(self, winnow: Winnow, clock: Clock | None = None, *, dispatcher: Dispatcher | None = None) -> None:
+        super().__init__(winnow.database, dispatcher or winnow.dispatcher, batch_size=winnow.settings.batch_size)
         self.clock = clock or Clock()
         self.committed_at = 0.0
         self.hooks: list[float] = []
+        self.sendings: list[float] = []
+
+    @override
+    async def _hand_over(self, promised: Sequence[tuple[Job, Lane]]) -> None:
+        self.committed_at = time.perf_counter()
+        await super()._hand_over(promised)
+        self.hooks.append(time.perf_counter() - self.committed_at)
 
     @override
     async def _keep(self, promised: Sequence[tuple[Job, Lane]]) -> None:
-        self.committed_at = time.perf_counter()
+        started = time.perf_counter()
         with self.clock.on("hook"):
             await super()._keep(promised)
-        self.hooks.append(time.perf_counter() - self.committed_at)
+        self.sendings.append(time.perf_counter() - started)
 
 
 def silent_units(winnow: Winnow) -> UnitsOfWork:

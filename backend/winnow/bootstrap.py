@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from winnow.domain.jobs import Lane
 from winnow.embedded.instance import DataFolder, Instance, RunningServers
+from winnow.embedded.postgres import forget_client_variables
 from winnow.errors import InvalidSettings, QueueUnavailable, SetupFault
 from winnow.pipeline.backfill import Backfilling
 from winnow.pipeline.embed import Embedding
@@ -80,6 +81,7 @@ def running_servers(settings: Settings) -> Servers:
         raise SetupFault(
             f"no Winnow runs on {settings.data_dir}; start one with `winnow up`, or set DATABASE_URL and NATS_URL"
         )
+    forget_client_variables()
     return _of(running, None)
 
 

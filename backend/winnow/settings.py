@@ -96,7 +96,9 @@ class Settings(BaseSettings):
 
     # output
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
-    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on terminals, else JSON.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: console on terminals and in commands for people, else JSON."
+    )
 
     @field_validator("data_dir")
     @classmethod

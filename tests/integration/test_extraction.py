@@ -84,6 +84,7 @@ async def test_all_of_a_run_is_stored_and_promised(
     assert (run["extractor"], run["message_ids"], run["lease_until"]) == ("steered", ids, None)
     atom_ids = [row["id"] for row in await sql.fetch("SELECT id FROM atoms")]
     topic_id = await sql.fetchval("SELECT id FROM topics WHERE name = 'releases'")
+    await extracting.units.drain()
     assert sorted(dispatcher.ids(EmbedJob, Kind.ATOMS)) == sorted(atom_ids)
     assert dispatcher.ids(EmbedJob, Kind.TOPICS) == [topic_id]
     assert dispatcher.ids(EmbedJob, Kind.MESSAGES) == ids
@@ -128,6 +129,7 @@ async def test_an_extractor_that_fails_gives_the_messages_back_and_the_next_wind
     run = await sql.fetchrow("SELECT * FROM extraction_runs WHERE channel = '#a'")
     assert (run["state"], run["error"]) == ("failed", str(error))
     assert await left(sql) == [(ids[0], None, failures), (ids[1], None, failures)]
+    await extracting.units.drain()
     assert dispatcher.ids(EmbedJob, Kind.MESSAGES) == [ids[2]]
     extractor.during = None
     assert await extract_knowledge(extracting, ids, lane=Lane.BULK) == Extracted(done=1, messages=2, atoms=4)
@@ -162,6 +164,7 @@ async def test_a_commit_that_fails_at_any_table_leaves_nothing(
     with pytest.raises(Exception, match="no room"):
         await extract_knowledge(extracting, ids, lane=Lane.LIVE)
     assert await numbers(sql) == NOTHING | {"extraction_queue": 2}
+    await extracting.units.drain()
     assert dispatcher.jobs == []
     assert await sql.fetchval("SELECT count(*) FROM messages WHERE topic_id IS NOT NULL") == 0
     await sql.execute("DROP FUNCTION fail CASCADE")
@@ -189,6 +192,7 @@ async def test_a_hook_that_fails_changes_nothing_about_the_extraction(
     ids = await add_messages(sql, ["one"])
     extractor.answer, dispatcher.error = an_atom_a_message, QueueUnavailable()
     assert await extract_knowledge(extracting, ids, lane=Lane.LIVE) == Extracted(done=1, messages=1, atoms=2)
+    await extracting.units.drain()
     assert await sql.fetchval("SELECT value FROM counters WHERE name = 'hook.failed'") == 1
 
 
@@ -227,6 +231,7 @@ async def test_a_dead_run_is_given_up_and_its_late_commit_is_refused(
     extractor.during, extractor.answer = freeze, an_atom_a_message
     assert await extract_knowledge(extracting, ids, lane=Lane.LIVE) == Extracted(failed=1)
     assert await numbers(sql) == NOTHING | {"extraction_queue": 1}
+    await extracting.units.drain()
     assert dispatcher.jobs == []
     run = await sql.fetchrow("SELECT state, error FROM extraction_runs")
     assert tuple(run) == ("failed", "its worker stopped in the middle")
@@ -380,6 +385,7 @@ async def test_twins_of_two_windows_become_one_atom_with_the_evidence_of_both(
     assert found["content"] == "The build fails"
     evidence = await sql.fetch("SELECT message_id, quote FROM atom_evidence WHERE atom_id = $1", found["id"])
     assert {tuple(row) for row in evidence} == {(ids[0], "The build fails"), (ids[1], "the BUILD fails")}
+    await extracting.units.drain()
     assert dispatcher.ids(EmbedJob, Kind.ATOMS) == [found["id"]] * 2, "a grown atom is promised, too"
 
 

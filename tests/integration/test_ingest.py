@@ -48,9 +48,11 @@ async def test_what_is_known_is_left_as_it_is_and_promises_nothing(
     units: UnitsOfWork, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
 ) -> None:
     first = await ingest(units, [incoming(1), incoming(2)], lane=Lane.LIVE)
+    await units.drain()
     dispatcher.calls.clear()
     again = await ingest(units, [incoming(2, "another text"), incoming(1)], lane=Lane.LIVE)
     assert (len(first.ids), again) == (2, Ingested(ids=(), known=2))
+    await units.drain()
     assert dispatcher.calls == []
     assert await sql.fetchval("SELECT text FROM messages WHERE external_id = '2'") == "words number 2"
     assert await sql.fetchval("SELECT count(*) FROM extraction_queue") == 2
@@ -77,6 +79,7 @@ async def test_ids_follow_the_order_they_were_given_in(units: UnitsOfWork, sql: 
 
 async def test_nothing_given_is_nothing_done(units: UnitsOfWork, dispatcher: RecordingDispatcher) -> None:
     assert await ingest(units, [], lane=Lane.LIVE) == Ingested(ids=(), known=0)
+    await units.drain()
     assert dispatcher.calls == []
 
 
@@ -85,6 +88,7 @@ async def test_promises_leave_in_batches_over_the_lane_asked_for(
     lane: Lane, units: UnitsOfWork, dispatcher: RecordingDispatcher
 ) -> None:
     ids = (await ingest(units, [incoming(number) for number in range(7)], lane=lane)).ids
+    await units.drain()
     assert dispatcher.jobs == [
         *(ScoreJob(part) for part in (ids[:3], ids[3:6], ids[6:])),
         *(EmbedJob(Kind.MESSAGES, part) for part in (ids[:3], ids[3:6], ids[6:])),
@@ -97,15 +101,21 @@ async def test_promises_leave_after_the_commit(database: Database, sql: asyncpg.
         @override
         async def dispatch(self, jobs: Sequence[Job], lane: Lane) -> None:
             await super().dispatch(jobs, lane)
-            assert await sql.fetchval("SELECT count(*) FROM messages") == 2
-            assert await sql.fetchval(
-                "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database() "
-                "AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+            seen.append(await sql.fetchval("SELECT count(*) FROM messages"))
+            open_transactions.append(
+                await sql.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                    "AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+                )
             )
 
-    looking = Looking()
-    await ingest(UnitsOfWork(database, looking, batch_size=100), [incoming(1), incoming(2)], lane=Lane.LIVE)
+    seen: list[int] = []
+    open_transactions: list[int] = []
+    units = UnitsOfWork(database, looking := Looking(), batch_size=100)
+    await ingest(units, [incoming(1), incoming(2)], lane=Lane.LIVE)
+    await units.drain()
     assert len(looking.jobs) == 2
+    assert (seen, open_transactions) == ([2], [0])
 
 
 async def test_promises_vanish_with_a_rollback(
@@ -118,6 +128,7 @@ async def test_promises_vanish_with_a_rollback(
 
     with pytest.raises(ZeroDivisionError):
         await fail_after_promising()
+    await units.drain()
     assert dispatcher.calls == []
     assert await sql.fetchval("SELECT count(*) FROM messages") == 0
 
@@ -134,6 +145,7 @@ async def test_promises_vanish_when_the_commit_itself_fails(
     )
     with pytest.raises(Exception, match="no room"):
         await ingest(units, [incoming(1)], lane=Lane.LIVE)
+    await units.drain()
     assert dispatcher.calls == []
 
 
@@ -143,6 +155,7 @@ async def test_a_promise_that_cannot_be_kept_is_counted_and_the_commit_stands(
     for number, error in enumerate((QueueUnavailable(), ZeroDivisionError("a bug")), start=1):
         dispatcher.error = error
         assert len((await ingest(units, [incoming(number)], lane=Lane.LIVE)).ids) == 1
+        await units.drain()
         assert await sql.fetchval("SELECT value FROM counters WHERE name = 'hook.failed'") == number
     assert await sql.fetchval("SELECT count(*) FROM messages WHERE embedding IS NULL") == 2
 
@@ -153,6 +166,7 @@ async def test_a_failure_that_cannot_even_be_counted_changes_nothing_about_the_c
     await sql.execute("DROP TABLE counters")
     dispatcher.error = QueueUnavailable()
     assert len((await ingest(units, [incoming(1)], lane=Lane.LIVE)).ids) == 1
+    await units.drain()
 
 
 async def test_with_nats_killed_messages_are_stored_quickly_and_the_failure_counted(
@@ -160,10 +174,12 @@ async def test_with_nats_killed_messages_are_stored_quickly_and_the_failure_coun
 ) -> None:
     async with winnow_over(database_url, nats_server.url) as winnow:
         assert len((await ingest(winnow.units, [incoming(1)], lane=Lane.LIVE)).ids) == 1
+        await winnow.units.drain()
         nats_server.kill()
         started = time.monotonic()
         for number in (2, 3):
             assert len((await ingest(winnow.units, [incoming(number)], lane=Lane.LIVE)).ids) == 1
+        await winnow.units.drain()
         assert time.monotonic() - started < 15
         assert await sql.fetchval("SELECT value FROM counters WHERE name = 'hook.failed'") == 2
         state = await overview(winnow.overviewing())
@@ -172,6 +188,7 @@ async def test_with_nats_killed_messages_are_stored_quickly_and_the_failure_coun
         await nats_server.start()
         await eventually(lambda: queue_is_back(winnow))
         await ingest(winnow.units, [incoming(4)], lane=Lane.LIVE)
+        await winnow.units.drain()
         assert await sql.fetchval("SELECT value FROM counters WHERE name = 'hook.failed'") == 2
 
 

@@ -118,7 +118,7 @@ def show_overview(console: Console, state: Overview) -> None:
     rows = {
         "atoms": atoms,
         "extraction": f"runs: {runs}; messages waiting: {knowledge.messages_waiting:,}, in hand: "
-        f"{knowledge.messages_in_hand:,}",
+        f"{knowledge.messages_in_hand:,}, set aside after failing: {knowledge.messages_failed:,}",
         "vectors": space,
         "queue": _queue_line(state),
         "workers": ", ".join(state.queue.workers) or "none" if state.queue else "unknown",

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 import winnow as package
-from winnow.cli.importing import How, import_files
 from winnow.cli.render import show_answer, show_atom, show_facts
 from winnow.cli.using import show_import
-from winnow.domain.jobs import ExtractJob, Lane, in_batches
 from winnow.errors import InvalidInput, WinnowError
+from winnow.pipeline.import_files import How, import_files
 from winnow.pipeline.overview import overview
+from winnow.pipeline.request_extraction import request_extraction
 from winnow.pipeline.search import search
-from winnow.pipeline.sweep import EXTRACTION_JOB_MESSAGES
 from winnow.settings import default_data_dir
 from winnow.storage.search import list_atoms
 
@@ -77,7 +76,7 @@ async def run_sample(winnow: Winnow, console: Console, url: str | None) -> None:
 async def _extract_the_rest(winnow: Winnow) -> None:
     """The sweeper takes channels from ten unclaimed messages on, or quiet ones; a newcomer should not wait for that."""
     ids = await winnow.extractions.unclaimed_ids(channel=None, limit=EVERYTHING)
-    await winnow.dispatcher.dispatch(list(in_batches([ExtractJob(tuple(ids))], EXTRACTION_JOB_MESSAGES)), Lane.BULK)
+    await request_extraction(winnow.dispatcher, ids)
 
 
 async def _follow(winnow: Winnow, console: Console) -> Overview:

@@ -17,17 +17,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from winnow.api.answers import search_hit_out, status_out
 from winnow.bootstrap import opened, servers_for
-from winnow.cli.importing import How, ImportReport, import_files
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.render import show_answer, show_overview
 from winnow.cli.running import console, errors, print_json, run, settings_for
-from winnow.domain.jobs import ExtractJob, Kind, Lane, in_batches
+from winnow.domain.jobs import Kind
 from winnow.embedded.postgres import programs_folder
 from winnow.errors import InvalidInput, QueueUnavailable
 from winnow.pipeline.backfill import Plan, backfill
+from winnow.pipeline.import_files import How, ImportReport, import_files
 from winnow.pipeline.overview import overview
+from winnow.pipeline.request_extraction import request_extraction
 from winnow.pipeline.search import search
-from winnow.pipeline.sweep import EXTRACTION_JOB_MESSAGES
 from winnow.storage.engine import libpq_variables, masked
 from winnow.storage.migrate import migrate, newest_revision, require_newest
 
@@ -65,8 +65,8 @@ async def _using(settings: Settings, *, queue: bool = True) -> AsyncIterator[Win
 
 
 async def _prepare(servers: Servers) -> None:
-    """An embedded database is ours to migrate; somebody's own server is not, unless they say so."""
-    if servers.instance and servers.instance.owned:
+    """An embedded database is ours to migrate (and whoever started it may be at it still); somebody's own is not."""
+    if servers.instance:
         await migrate(servers.database_url)
     else:
         await require_newest(servers.database_url)
@@ -203,13 +203,12 @@ def extract_command(
     async def main() -> None:
         async with _using(settings) as winnow:
             ids = await winnow.extractions.unclaimed_ids(channel=channel, limit=MOST_EXTRACTED)
-            jobs = list(in_batches([ExtractJob(tuple(ids))], EXTRACTION_JOB_MESSAGES))
-            await winnow.dispatcher.dispatch(jobs, Lane.LIVE)
+            tasks = await request_extraction(winnow.dispatcher, ids)
             workers = (await overview(winnow.overviewing())).queue
         if as_json:
-            print_json({"messages": len(ids), "tasks": len(jobs)})
+            print_json({"messages": len(ids), "tasks": tasks})
             return
-        console.print(f"{len(ids):,} messages in {len(jobs):,} tasks sent to the workers")
+        console.print(f"{len(ids):,} messages in {tasks:,} tasks sent to the workers")
         if ids and not (workers and workers.workers):
             console.print("no worker is running; they wait for the next `winnow up` or `winnow worker`")
 

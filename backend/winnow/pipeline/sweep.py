@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from winnow.domain.jobs import EmbedJob, ExtractJob, Kind, Lane, in_batches
+from winnow.domain.jobs import EmbedJob, Kind, Lane, in_batches
 from winnow.errors import SetupFault, Transient
+from winnow.pipeline.request_extraction import request_extraction
 from winnow.storage.leadership import leadership
 
 if TYPE_CHECKING:
@@ -30,10 +31,7 @@ log = structlog.get_logger(__name__)
 # As much as the bulk lane is given at a time: enough to keep workers busy, little enough to stay in step with the rows.
 BATCHES_AHEAD = 20
 EXTRACTION_EVERY_SECONDS = 2.0
-EXTRACTION_JOB_MESSAGES = 200
 MOST_IDS_OF_A_CHANNEL = 2000
-# More unclaimed messages than this were not just typed: an import, which goes over the bulk lane.
-LIVE_AT_MOST = 100
 PROMISED_SECONDS = 120.0
 FAILED_PAUSE_SECONDS = 60.0
 TROUBLE_PAUSE_SECONDS = 5.0
@@ -145,10 +143,8 @@ class Sweeper:
             few_more = len(fresh) < min(len(due.ids), self.tools.extraction_threshold)
             if not fresh or few_more:  # a few more than were promised: they wait for company, as any few do
                 continue
-            jobs = list(in_batches([ExtractJob(fresh)], EXTRACTION_JOB_MESSAGES))
-            await self.tools.dispatcher.dispatch(jobs, Lane.LIVE if len(fresh) <= LIVE_AT_MOST else Lane.BULK)
+            sent += await request_extraction(self.tools.dispatcher, fresh)
             self._promised |= dict.fromkeys(fresh, now + PROMISED_SECONDS)
-            sent += len(jobs)
             log.info("sweep.extraction", channel=due.channel, messages=len(fresh))
         return sent
 
