@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from winnow.settings import Settings
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 def setting_row(name: str) -> str:
@@ -31,3 +33,9 @@ def test_readme_names_every_setting(name: str) -> None:
 def test_readme_begins_with_the_two_commands() -> None:
     first_block = README.split("```")[1]
     assert first_block.index("make run") < first_block.index("make test")
+
+
+def test_readme_is_finished_and_its_links_lead_somewhere() -> None:
+    assert "@@" not in README
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 FOLDER = Path(package.__file__).parents[2] / "examples" / "json-ld-minutes"
 SEARCHES = (
     "are keywords case sensitive?",
-    "how should lists be converted from RDF",
-    "who will update the specification",
+    "who describes the test suite",
+    "data round tripping of numbers",
 )
 SHOWN_TYPES = ("decision", "action", "question", "problem", "answer", "idea")
 LOOK_SECONDS = 0.25
