@@ -240,12 +240,15 @@ async def test_what_crashes_around_a_task_never_ends_the_listener(make_broker: M
 async def test_ids_of_the_sender_are_bound_in_the_task_and_each_task_ends_with_one_line(
     make_broker: MakeBroker,
 ) -> None:
-    broker, bound = make_broker(), []
+    broker, bound, headers = make_broker(), [], []
     broker.add_middlewares(LogContextMiddleware())
 
     @broker.task("bound")
     async def task(fail: bool) -> None:
         bound.append(structlog.contextvars.get_contextvars())
+        delivery = current_delivery()
+        assert delivery is not None
+        headers.append(delivery.raw.headers or {})
         if fail:
             raise QueueUnavailable("away")
 
@@ -257,6 +260,8 @@ async def test_ids_of_the_sender_are_bound_in_the_task_and_each_task_ends_with_o
             await task.kicker().with_labels(request_id="r2").kiq(fail=True)
             await eventually(lambda: any(line["event"] == "task.failed" for line in lines))
     assert bound[0] == {"request_id": "r1", "run_id": "7", "task_id": sent.task_id, "task_name": "bound"}
+    assert headers[0].items() >= {"request_id": "r1", "run_id": "7"}.items()
+    assert "secret" not in headers[0]
     finished = [line for line in lines if line["event"] == "task.finished"]
     assert len(finished) == 1
     assert finished[0].items() >= {"lane": "live", "deliveries": 1, "request_id": "r1", "log_level": "info"}.items()

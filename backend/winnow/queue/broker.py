@@ -16,7 +16,7 @@ from taskiq_nats import PullBasedJetStreamBroker
 from typing_extensions import override
 
 from .connection import ConnectionLog, addresses
-from .delivery import JetStreamMessage
+from .delivery import JetStreamMessage, header_text
 from .errors import Permanent, QueueUnavailable, SetupFault, require_connection
 from .sending import JetStreamTask
 from .streams import STREAM, dead_stream, declare_consumer, declare_stream, tasks_stream
@@ -158,7 +158,9 @@ class JetStreamBroker(PullBasedJetStreamBroker):
                 may be stored all the same: "raised" means unknown.
             Permanent: the task is larger than NATS takes.
         """
-        await self.store(self.lane.subject, message.message, {Header.MSG_ID: self._message_id(message)})
+        # The labels are in the payload; as headers they can be read on the way, by `nats` tools and by other programs.
+        labels = {name: header_text(str(value)) for name, value in message.labels.items()}
+        await self.store(self.lane.subject, message.message, {**labels, Header.MSG_ID: self._message_id(message)})
 
     async def store(self, subject: str, payload: bytes, headers: dict[str, str]) -> None:
         """Publishes to a stream until it is stored, again after each failure; raises as `kick` does.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from taskiq import AckableMessage
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
     from .verdicts import Verdict
+
+
+HEADER_CHARACTERS: Final = 500
 
 
 class JetStreamMessage(AckableMessage):
@@ -41,3 +44,8 @@ def current_delivery() -> Delivery | None:
 def enter_delivery(delivery: Delivery) -> None:
     """Makes `delivery` the current one for the rest of this asyncio task."""
     _current.set(delivery)
+
+
+def header_text(text: str) -> str:
+    """Text that may stand in a header: one line of ASCII, 500 characters at most."""
+    return text[:HEADER_CHARACTERS].encode("ascii", "backslashreplace").decode().replace("\n", " ").replace("\r", " ")

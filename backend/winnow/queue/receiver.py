@@ -15,7 +15,7 @@ from nats.js.api import Header
 from taskiq.receiver import Receiver
 from typing_extensions import override
 
-from .delivery import Delivery, JetStreamMessage, current_delivery, enter_delivery
+from .delivery import Delivery, JetStreamMessage, current_delivery, enter_delivery, header_text
 from .errors import QueueUnavailable
 from .verdicts import Action, Verdict, describe, judge
 
@@ -41,7 +41,6 @@ _ACK_TRY_SECONDS: Final = 1.0
 _ACK_TRIES: Final = 3
 _CANCEL_SECONDS: Final = 5.0
 _FINISHED_REMEMBERED: Final = 1_000
-_REASON_CHARACTERS: Final = 500
 
 _Key = tuple[int, "datetime"]
 
@@ -213,9 +212,9 @@ class JetStreamReceiver(Receiver):
         name, task_id = self._name_and_id(raw)
         headers = {
             Header.MSG_ID: f"buried:{_identity(raw)}",
-            REASON_HEADER: _header_text(reason),
-            TASK_NAME_HEADER: _header_text(name),
-            TASK_ID_HEADER: _header_text(task_id),
+            REASON_HEADER: header_text(reason),
+            TASK_NAME_HEADER: header_text(name),
+            TASK_ID_HEADER: header_text(task_id),
             DELIVERIES_HEADER: str(delivery.number),
         }
         await self._store(self.broker.lane.dead_subject, raw.data, headers)
@@ -276,8 +275,3 @@ async def _tick() -> None:
 def _identity(raw: Msg) -> str:
     """Names one stored message for ever: sequences begin anew when a stream is deleted, times do not."""
     return f"{raw.metadata.stream}:{raw.metadata.sequence.stream}:{raw.metadata.timestamp.timestamp()}"
-
-
-def _header_text(text: str) -> str:
-    """Text that may stand in a header: one line of ASCII."""
-    return text[:_REASON_CHARACTERS].encode("ascii", "backslashreplace").decode().replace("\n", " ")
