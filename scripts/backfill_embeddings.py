@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import sys
 
-from winnow.cli.main import app
+try:
+    from winnow.cli.main import app
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing}; run this with the project's own Python: .venv/bin/python scripts/backfill_embeddings.py")
 
 if __name__ == "__main__":
     app(["backfill", *sys.argv[1:]], prog_name="backfill_embeddings.py")

@@ -17,11 +17,5 @@ app = typer.Typer(
 serving.add_commands(app)
 using.add_commands(app)
 
-
-def main() -> None:
-    """The `winnow` program."""
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

@@ -47,7 +47,7 @@ def show_hit(console: Console, hit: Hit) -> None:
             _headline(console, "topic", hit.record.name, hit.score, f"{hit.record.atoms} atoms")
         case MessageRecord():
             said = hit.record
-            _headline(console, "message", _shortened(said.text), hit.score, f"{said.author}, {_moment(said)}")
+            _headline(console, "message", _shortened(said.text), hit.score, f"{_author(said)}, {_moment(said)}")
 
 
 def show_atom(console: Console, atom: AtomRecord, score: float | None = None) -> None:
@@ -57,7 +57,7 @@ def show_atom(console: Console, atom: AtomRecord, score: float | None = None) ->
     for quote in atom.evidence:
         said.setdefault(_shortened(quote.quote), quote)  # what several people said in the same words is shown once
     for quote in list(said.values())[:QUOTES_SHOWN]:
-        words = Text.assemble(("“", "dim"), _shortened(quote.quote), (f"” {quote.author}, {_moment(quote)}", "dim"))
+        words = Text.assemble(("“", "dim"), _shortened(quote.quote), (f"” {_author(quote)}, {_moment(quote)}", "dim"))
         console.print(Padding(words, (0, 0, 0, 4)))
 
 
@@ -87,6 +87,10 @@ def _hanging(console: Console, before: Sequence[Text], text: Text, *, indent: in
     line.add_column()
     line.add_row(*before, text)
     console.print(Padding(line, (0, 0, 0, indent)))
+
+
+def _author(said: QuoteRecord | MessageRecord) -> str:
+    return said.author or "somebody"
 
 
 def _moment(said: QuoteRecord | MessageRecord) -> str:

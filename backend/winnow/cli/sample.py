@@ -180,7 +180,7 @@ def _show_next(console: Console, url: str | None, *, data_dir: str) -> None:
     )
     for line in (
         *first,
-        f".venv/bin/winnow search{data_dir} what was decided about framing",
+        f".venv/bin/winnow search{data_dir} data round tripping of numbers",
         f".venv/bin/winnow status{data_dir}",
         f".venv/bin/winnow import{data_dir} your-chat.log --channel team",
         f'.venv/bin/winnow psql{data_dir} -c "SELECT type, title FROM atoms ORDER BY id DESC LIMIT 10"',  # noqa: S608 - shown, not run

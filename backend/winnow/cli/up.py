@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import httpx
 import typer
+from rich.text import Text
 
 from winnow.bootstrap import opened, servers_for
 from winnow.cli.children import Children
@@ -17,7 +18,7 @@ from winnow.cli.options import DataDir
 from winnow.cli.running import console, run, settings_for, until_stopped
 from winnow.cli.sample import run_sample
 from winnow.domain.jobs import Lane
-from winnow.errors import EmbeddedServerFailed
+from winnow.errors import EmbeddedServerFailed, SetupFault, Transient
 from winnow.pipeline.spaces import Spaces
 from winnow.storage.migrate import migrate
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from winnow.settings import Settings
 
 READY_SECONDS = 60.0
+MODEL_SECONDS = 10.0
 LOOK_SECONDS = 0.1
 
 
@@ -43,6 +45,8 @@ def up_command(
 ) -> None:
     """Run everything: PostgreSQL, NATS, API, worker and sweeper. Ctrl-C stops it all and loses nothing."""
     settings = settings_for(logs="warnings", data_dir=data_dir, api_port=port)
+    if end and not sample:
+        raise typer.BadParameter("--exit ends what --sample shows; give both")
     # A sample shown to no terminal is somebody's script: it wants its prompt back.
     ends_itself = sample and (end or not sys.stdout.isatty())
     run(lambda: until_stopped(lambda stop: _up(settings, stop, sample=sample, ends_itself=ends_itself)))
@@ -64,6 +68,7 @@ async def _up(settings: Settings, stop: asyncio.Event, *, sample: bool, ends_its
         stack.push_async_callback(children.stop, settings.drain_seconds)
         with _told("API, worker and sweeper"):
             url = await _start(children, settings, servers, winnow)
+        await _say_what_embedding_waits_for(winnow)
         watching = [asyncio.create_task(children.watch(), name="watch children")]
         if servers.instance:
             watching.append(asyncio.create_task(servers.instance.watch(), name="watch servers"))
@@ -75,6 +80,17 @@ async def _up(settings: Settings, stop: asyncio.Event, *, sample: bool, ends_its
             await asyncio.gather(*watching, return_exceptions=True)
             console.print("stopping; work in hand is finished first, the rest waits on disk")
     console.print("stopped")
+
+
+async def _say_what_embedding_waits_for(winnow: Winnow) -> None:
+    """A model that is not there stops nothing else; but nobody should have to look into a log for it."""
+    try:
+        async with asyncio.timeout(MODEL_SECONDS):
+            await winnow.spaces.ours()
+    except TimeoutError:
+        console.print("[yellow]embedding waits:[/] the model has not answered yet; it may still be loading")
+    except (Transient, SetupFault) as error:
+        console.print("[yellow]embedding waits:[/]", Text(f"{error} Everything else works meanwhile."))
 
 
 async def _start(children: Children, settings: Settings, servers: Servers, winnow: Winnow) -> str:

@@ -338,7 +338,7 @@ def migrate_command(
 
 
 def psql_command(context: typer.Context, data_dir: DataDir = None) -> None:
-    """Open psql on the database; what follows goes to psql, for example: winnow psql -c 'SELECT * FROM topics'."""
+    """Open psql on the database; what follows goes to psql, as in: winnow psql -c 'SELECT id, name FROM topics'."""
     settings = settings_for(data_dir=data_dir)
 
     async def main() -> int:

@@ -87,6 +87,7 @@ async def backfill(
 
     Raises:
         SpaceMismatch: the stored vectors are another embedder's.
+        Transient, SetupFault: nothing was ever embedded, and the model cannot be asked.
         DatabaseUnavailable: the database went away.
     """
     await tools.embedding.spaces.check()
@@ -96,6 +97,8 @@ async def backfill(
     counts = await tools.store.counts()
     waiting_rows = sum(counts[kind].without_vector - counts[kind].skipped for kind in plan.kinds)
     total = min(waiting_rows, plan.limit) if plan.limit is not None else waiting_rows
+    if total:
+        await tools.embedding.spaces.ours()  # a model that is not there is told at once, not waited for
     backfiller = _Backfiller(tools, plan, report, say, Progress(total=total, inline=plan.inline))
     await backfiller.run(ends)
     return backfiller.progress
