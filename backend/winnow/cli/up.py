@@ -90,7 +90,9 @@ async def _say_what_embedding_waits_for(winnow: Winnow) -> None:
     except TimeoutError:
         console.print("[yellow]embedding waits:[/] the model has not answered yet; it may still be loading")
     except (Transient, SetupFault) as error:
-        console.print("[yellow]embedding waits:[/]", Text(f"{error} Everything else works meanwhile."))
+        console.print(
+            "[yellow]embedding waits:[/]", Text(f"{str(error).rstrip('.')}. Everything else works meanwhile.")
+        )
 
 
 async def _start(children: Children, settings: Settings, servers: Servers, winnow: Winnow) -> str:
