@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def fuse(text: Mapping[Key, float], vector: Mapping[Key, float], *, vector_weight: float) -> dict[Key, float]:
     """Scores of everything either arm found: full text scaled to 0..1, plus `vector_weight` times vectors scaled alike.
 
-    Scores, not ranks: with a modest vector model, fusing ranks as equals loses what full text had found (measured on
-    SciFact: nDCG@10 0.630 by equal ranks, 0.694 by these weighted scores, 0.676 by full text alone).
+    Scores, not ranks: with a modest vector model, fusing ranks as equals loses what full text had found (ADR 9;
+    `python -m bench search` measures the weighted scores).
     """
     best = max(text.values(), default=0.0)
     low, high = min(vector.values(), default=0.0), max(vector.values(), default=0.0)

@@ -208,8 +208,10 @@ class Instance:
             for name, server in (("postgres", self._postgres), ("nats-server", self._nats)):
                 if server.pid is None:
                     log.error("embedded.fell", server=name)
-                    with contextlib.suppress(EmbeddedServerFailed):
+                    try:
                         await server.start()
+                    except EmbeddedServerFailed as error:
+                        log.warning("embedded.not_up_again", server=name, reason=str(error))
 
     def server_pids(self) -> dict[str, int]:
         """Process ids of the servers that this process started."""
