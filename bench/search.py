@@ -38,7 +38,7 @@ LEAST_WORDS, MOST_WORDS = 5, 15
 LONG_QUERY_CHARACTERS = 2_000
 WORDS_OF = (
     "SELECT {id} AS name, entry.lexeme, cardinality(entry.positions) AS number "
-    "FROM {source}, unnest(to_tsvector('public.winnow', {text})) AS entry"
+    "FROM {source}, unnest(public.winnow_words({text})) AS entry"
 )
 
 

@@ -51,7 +51,10 @@ async def test_what_is_known_is_left_as_it_is_and_promises_nothing(
     await units.drain()
     dispatcher.calls.clear()
     again = await ingest(units, [incoming(2, "another text"), incoming(1)], lane=Lane.LIVE)
-    assert (len(first.ids), again) == (2, Ingested(ids=(), known=2))
+    assert len(first.ids) == 2
+    told = [(message.id, message.new, message.differs) for message in again.messages]
+    assert told == [(first.ids[1], False, True), (first.ids[0], False, False)]
+    assert (again.ids, again.known, again.differing) == ((), 1, 1)
     await units.drain()
     assert dispatcher.calls == []
     assert await sql.fetchval("SELECT text FROM messages WHERE external_id = '2'") == "words number 2"
@@ -68,7 +71,7 @@ async def test_duplicates_in_one_call_are_stored_once_the_first_wins(
     units: UnitsOfWork, sql: asyncpg.Connection
 ) -> None:
     done = await ingest(units, [incoming(1, "first"), incoming(1, "second")], lane=Lane.LIVE)
-    assert (len(done.ids), done.known) == (1, 1)
+    assert (len(done.ids), done.known, done.differing) == (1, 0, 1)
     assert await sql.fetchval("SELECT text FROM messages") == "first"
 
 
@@ -78,7 +81,7 @@ async def test_ids_follow_the_order_they_were_given_in(units: UnitsOfWork, sql: 
 
 
 async def test_nothing_given_is_nothing_done(units: UnitsOfWork, dispatcher: RecordingDispatcher) -> None:
-    assert await ingest(units, [], lane=Lane.LIVE) == Ingested(ids=(), known=0)
+    assert await ingest(units, [], lane=Lane.LIVE) == Ingested(())
     await units.drain()
     assert dispatcher.calls == []
 
@@ -123,7 +126,8 @@ async def test_promises_vanish_with_a_rollback(
 ) -> None:
     async def fail_after_promising() -> None:
         async with units.begin() as work:
-            work.promise(ScoreJob(tuple(await insert_messages(work, [incoming(1)]))), Lane.LIVE)
+            (stored,) = await insert_messages(work, [incoming(1)])
+            work.promise(ScoreJob((stored.id,)), Lane.LIVE)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -95,8 +95,8 @@ async def test_programs_ask_for_the_revision_they_need(
     with pytest.raises(SetupFault, match=r"^the database has no tables of Winnow's yet; run: winnow migrate$"):
         await require_newest(empty_url)
     await require_newest(database_url)
-    await sql.execute("UPDATE alembic_version SET version_num = '0000'")
-    with pytest.raises(SetupFault, match=r"is at revision 0000, this program needs \w+; run: winnow migrate"):
+    await sql.execute("UPDATE alembic_version SET version_num = '0001'")
+    with pytest.raises(SetupFault, match=r"is at revision 0001, this program needs \w+; run: winnow migrate"):
         await require_newest(database_url)
     await sql.execute("DELETE FROM alembic_version")
     with pytest.raises(SetupFault, match="no tables of Winnow's"):
@@ -113,6 +113,8 @@ async def test_a_newer_program_s_schema_is_left_alone(database_url: str, sql: as
     for revision in ("head", "base", newest_revision()):
         with pytest.raises(SetupFault, match="at revision 9999, which this program does not know"):
             await migrate(database_url, revision=revision)
+    with pytest.raises(SetupFault, match="at revision 9999, which this program does not know"):
+        await require_newest(database_url)
 
 
 async def test_processes_that_migrate_at_once_take_turns(empty_url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ MAX_NAME_CHARACTERS = 256
 MAX_TEXT_CHARACTERS = 100_000
 # Years in which chats are written; also what PostgreSQL and every zone's arithmetic can hold.
 YEARS = range(1970, 3000)
+_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,4 +69,4 @@ class IncomingMessage:
 
 def storable(text: str) -> str:
     """The text as PostgreSQL can hold it: NUL and lone surrogates, which it cannot, become U+FFFD."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return _NOT_STORABLE.sub("\ufffd", text)

@@ -14,17 +14,36 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from winnow.domain.messages import IncomingMessage
+    from winnow.storage.messages import StoredMessage
     from winnow.storage.unit_of_work import UnitsOfWork
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Ingested:
-    """What became of messages handed in: the ids of the new ones, and how many were known already."""
+    """What became of messages handed in, each in the order given."""
 
-    ids: tuple[int, ...]
-    known: int
+    messages: tuple[StoredMessage, ...]
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Of the new ones."""
+        return tuple(message.id for message in self.messages if message.new)
+
+    @property
+    def known(self) -> int:
+        """How many were stored before, or earlier in the same batch, with the same text."""
+        return sum(not message.new and not message.differs for message in self.messages)
+
+    @property
+    def differing(self) -> int:
+        """How many came under the identity of a stored message with another text; the stored one stays."""
+        return sum(message.differs for message in self.messages)
+
+    def part(self, begin: int, end: int) -> Ingested:
+        """Those at the places `begin` to `end`."""
+        return Ingested(self.messages[begin:end])
 
 
 async def ingest(units: UnitsOfWork, messages: Sequence[IncomingMessage], *, lane: Lane) -> Ingested:
@@ -34,9 +53,8 @@ async def ingest(units: UnitsOfWork, messages: Sequence[IncomingMessage], *, lan
     also scores what a lost scoring job left unscored.
     """
     async with units.begin() as work:
-        ids = tuple(await insert_messages(work, messages))
-        work.promise(ScoreJob(ids), lane)
-        work.promise(EmbedJob(Kind.MESSAGES, ids), lane)
-    known = len(messages) - len(ids)
-    log.info("ingest.finished", stored=len(ids), known=known, lane=lane.value)
-    return Ingested(ids=ids, known=known)
+        done = Ingested(tuple(await insert_messages(work, messages)))
+        work.promise(ScoreJob(done.ids), lane)
+        work.promise(EmbedJob(Kind.MESSAGES, done.ids), lane)
+    log.info("ingest.finished", stored=len(done.ids), known=done.known, differing=done.differing, lane=lane.value)
+    return done

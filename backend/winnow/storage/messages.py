@@ -34,13 +34,32 @@ class StoredScore:
     signal: str
 
 
-async def insert_messages(work: UnitOfWork, messages: Sequence[IncomingMessage]) -> list[int]:
-    """Stores the new ones among the messages, queues them for extraction, and returns their ids in order."""
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """What became of one message: its id, whether it is new, and whether another text stands under its identity."""
+
+    id: int
+    new: bool
+    differs: bool
+
+
+async def insert_messages(work: UnitOfWork, messages: Sequence[IncomingMessage]) -> list[StoredMessage]:
+    """Stores the new ones among the messages and queues them for extraction; tells of each, in the order given."""
+    if not messages:
+        return []
     names = ("source", "channel", "external_id", "author", "text", "sent_at", "reply_to", "thread")
     columns = [[getattr(message, name) for message in messages] for name in names]
-    await work.fetch("lock_channels", *columns[:2])
+    if len(messages) > 1:  # one alone waits for nobody in a circle
+        await work.fetch("lock_channels", *columns[:2])
     rows = await work.fetch("insert_messages", *columns)
-    return [row.id for row in rows]
+    if any(row.id is None for row in rows):
+        rows = await work.fetch("insert_messages", *columns)
+    seen: set[int] = set()
+    told = []
+    for row in rows:
+        told.append(StoredMessage(row.id, new=row.new and row.id not in seen, differs=row.differs))
+        seen.add(row.id)
+    return told
 
 
 async def unscored_messages(database: Database, ids: Sequence[int]) -> list[UnscoredMessage]:

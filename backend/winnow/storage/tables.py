@@ -17,6 +17,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    LargeBinary,
     SmallInteger,
     Text,
     UniqueConstraint,
@@ -286,3 +287,23 @@ class Counter(SQLModel, table=True):
     name: str = Field(sa_column=Column("name", Text, primary_key=True))
     value: int = Field(default=0, sa_column=Column("value", BigInteger, nullable=False, server_default=text("0")))
     changed_at: datetime | None = Field(default=None, sa_column=_now("changed_at"))
+
+
+class ApiKey(SQLModel, table=True):
+    """Who may call the API. Of the secret only its hash is kept; a revoked key stays, for the record."""
+
+    __tablename__: ClassVar[Any] = "api_keys"
+    __table_args__: ClassVar[Any] = (
+        Index("api_keys_name", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
+        CheckConstraint(
+            "scopes <@ ARRAY['read', 'write', 'admin'] AND cardinality(scopes) > 0", name="api_keys_scopes"
+        ),
+    )
+
+    id: int | None = Field(default=None, sa_column=_id())
+    name: str = Field(sa_type=Text)
+    secret_hash: bytes = Field(sa_column=Column("secret_hash", LargeBinary, nullable=False))
+    scopes: list[str] = Field(sa_column=Column("scopes", ARRAY(Text), nullable=False))
+    created_at: datetime | None = Field(default=None, sa_column=_now("created_at"))
+    last_used_at: datetime | None = Field(default=None, sa_column=_moment("last_used_at"))
+    revoked_at: datetime | None = Field(default=None, sa_column=_moment("revoked_at"))

@@ -7,18 +7,27 @@ SELECT pg_advisory_xact_lock(hashtextextended(place.source || ' ' || place.chann
 FROM (SELECT DISTINCT source, channel FROM unnest($1::text[], $2::text[]) AS given (source, channel)
       ORDER BY source, channel) AS place
 
--- Stores what is new and queues it for extraction; what is known already is left as it is.
+-- Stores what is new and queues it for extraction; what is known already is left as it is. One row for each message
+-- given, in that order: its id (NULL when another transaction has just stored it: ask again), whether it was stored now,
+-- and whether another text stands under its identity.
 -- $1 sources, $2 channels, $3 external ids, $4 authors, $5 texts, $6 moments, $7 replies, $8 threads.
 -- name: insert_messages
-WITH stored AS (
-    INSERT INTO messages (source, channel, external_id, author, text, sent_at, reply_to, thread)
+WITH given AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[])
+        WITH ORDINALITY AS g (source, channel, external_id, author, text, sent_at, reply_to, thread, place)
+), stored AS (
+    INSERT INTO messages (source, channel, external_id, author, text, sent_at, reply_to, thread)
+    SELECT source, channel, external_id, author, text, sent_at, reply_to, thread FROM given ORDER BY place
     ON CONFLICT (source, channel, external_id) DO NOTHING
-    RETURNING id
+    RETURNING id, source, channel, external_id, text
 ), queued AS (
     INSERT INTO extraction_queue (message_id) SELECT id FROM stored
 )
-SELECT id FROM stored ORDER BY id
+SELECT coalesce(s.id, m.id) AS id, s.id IS NOT NULL AS new, coalesce(s.text, m.text) <> g.text AS differs
+FROM given g
+LEFT JOIN stored s USING (source, channel, external_id)
+LEFT JOIN messages m USING (source, channel, external_id)
+ORDER BY g.place
 
 -- Texts to score. $1 ids.
 -- name: unscored_messages

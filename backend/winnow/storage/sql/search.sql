@@ -9,12 +9,12 @@
 WITH word AS (
     SELECT row_number() OVER () AS number, lexeme,
            ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery AS query
-    FROM unnest(to_tsvector('public.winnow', $1::text))
+    FROM unnest(public.winnow_words($1::text))
 ), matching AS MATERIALIZED (
     SELECT word.number, found.id, found.size
     FROM word CROSS JOIN LATERAL (
         SELECT t.id, octet_length({text}) AS size FROM {table} t
-        WHERE to_tsvector('public.winnow', {text}) @@ word.query AND {found} LIMIT 20000
+        WHERE public.winnow_words({text}) @@ word.query AND {found} LIMIT 20000
     ) AS found
 ), known AS (
     SELECT number, count(*)::float8 AS rows FROM matching GROUP BY number
@@ -34,7 +34,7 @@ WITH word AS (
     ORDER BY sum(weight.idf) DESC, min(matching.size), matching.id
     LIMIT 200
 ), candidate AS MATERIALIZED (
-    SELECT t.id, to_tsvector('public.winnow', {text}) AS vector FROM best JOIN {table} t USING (id)
+    SELECT t.id, public.winnow_words({text}) AS vector FROM best JOIN {table} t USING (id)
 ), frequency AS (
     SELECT c.id, entry.lexeme, cardinality(entry.positions)::float8 AS count
     FROM candidate c, unnest(c.vector) AS entry
