@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from winnow.domain.jobs import Lane
 from winnow.embedded.instance import DataFolder, Instance, RunningServers
-from winnow.embedded.postgres import forget_client_variables
-from winnow.errors import InvalidSettings, QueueUnavailable, SetupFault
+from winnow.embedded.postgres import forget_client_variables, little_room
+from winnow.errors import DatabaseUnavailable, InvalidSettings, QueueUnavailable, SetupFault
 from winnow.pipeline.backfill import Backfilling
 from winnow.pipeline.embed import Embedding
 from winnow.pipeline.extract import Extracting
@@ -86,18 +86,29 @@ def running_servers(settings: Settings) -> Servers:
 
 
 @asynccontextmanager
-async def servers_for(settings: Settings, *, attach: bool = True) -> AsyncIterator[Servers]:
+async def servers_for(settings: Settings, *, attach: bool = True, fresh: bool = False) -> AsyncIterator[Servers]:
     """External servers; or those of the data folder, started for as long as the block lasts when nobody runs them.
 
+    Args:
+        settings: which.
+        attach: use the servers of another process when one runs them.
+        fresh: make a folder that no Winnow has run in yet one of ours; those who do not attach always do.
+
     Raises:
+        InvalidSettings: no Winnow has run in the data folder yet, and this is not to make one.
         DataFolderInUse: somebody runs them, and `attach` is False.
         EmbeddedServerFailed: they do not come up.
     """
     if external := external_servers(settings):
         yield external
         return
-    async with Instance(settings.data_dir, attach=attach) as instance:
-        yield _of(instance.servers, instance)
+    async with Instance(settings.data_dir, attach=attach, fresh=fresh or not attach) as instance:
+        try:
+            yield _of(instance.servers, instance)
+        except DatabaseUnavailable as error:
+            if little := little_room(settings.data_dir):
+                raise DatabaseUnavailable(f"{error} Most likely {settings.data_dir} is full: {little}.") from error
+            raise
 
 
 def _of(running: RunningServers, instance: Instance | None) -> Servers:

@@ -58,22 +58,37 @@ def test_each_line_is_in_one_of_the_counts_that_are_shown(winnow: Program, runni
     assert (again["messages"], again["continued"], again["not_messages"]) == (2, 2, {"blank line": 1})
 
 
-def test_a_file_that_is_no_chat_is_refused_before_anything_is_stored(
-    winnow: Program, running: Up, half: Path, tmp_path: Path
-) -> None:
+def test_a_file_that_is_no_chat_is_refused_in_one_sentence(winnow: Program, running: Up, tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(bytes(range(256)) * 100)
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "packed.gz").write_bytes(b"\x1f\x8b\x08\x00")
-    (tmp_path / "chat.jsonl").write_text(
-        '{"sent_at": 1769848260, "author": "ada", "channel": "#refused", "text": "never stored"}\n'
-    )
     wrong = {"missing": "does not exist", "binary": "not text", "empty": "is empty", "packed.gz": "compressed"}
     names = [*wrong, "."]
-    done = winnow.run_in_turn(*(Call("import", str(tmp_path / "chat.jsonl"), str(tmp_path / name)) for name in names))
+    done = winnow.run_in_turn(*(Call("import", str(tmp_path / name)) for name in names))
     for name, refused in zip(names, done, strict=True):
-        assert refused.code == 2
+        assert (refused.code, refused.out) == (2, "")
         assert wrong.get(name, "is a folder") in refused.sentence
-    assert winnow.sql("SELECT count(*) FROM messages WHERE channel = '#refused'") == [["0"]]
+
+
+def test_a_bad_file_keeps_no_good_one_from_being_stored(winnow: Program, running: Up, tmp_path: Path) -> None:
+    line = '{{"sent_at": 1769848260, "author": "ada", "channel": "#among", "text": "of file {}", "id": "{}"}}\n'
+    (tmp_path / "1 good.jsonl").write_text(line.format(1, 1))
+    (tmp_path / "2 bad").write_bytes(b"\x7fELF\x00")
+    (tmp_path / "3 good.jsonl").write_text(line.format(3, 3))
+    files = [str(path) for path in (*sorted(tmp_path.iterdir()), tmp_path / "4 missing")]
+    done = winnow.run("import", *files)
+    assert done.code == 2
+    assert "2 files: 2 messages stored, 0 known already" in done.out
+    assert "files that could not be read: 2" in done.out
+    told = [f"error: {files[1]} is not text; what is understood are", f"error: {files[3]} does not exist"]
+    assert [line.startswith(words) for line, words in zip(done.err.splitlines(), told, strict=True)] == [True, True]
+    again = winnow.run("import", "--json", *files)
+    assert (again.code, again.json["files"], again.json["known"]) == (2, 2, 2)
+    assert [refused["file"] for refused in again.json["refused"]] == [files[1], files[3]]
+    assert winnow.sql("SELECT text FROM messages WHERE channel = '#among' ORDER BY id") == [
+        ["of file 1"],
+        ["of file 3"],
+    ]
 
 
 def test_what_cannot_be_chosen_is_refused(winnow: Program, running: Up, half: Path) -> None:
@@ -81,6 +96,8 @@ def test_what_cannot_be_chosen_is_refused(winnow: Program, running: Up, half: Pa
         ("backfill", "--kinds", "messages,songs"): "choose from messages, topics, atoms",
         ("backfill", "--kinds", ","): "choose from messages, topics, atoms",
         ("import", "--timezone", "Mars/Olympus", str(half)): "Europe/Berlin",
+        ("import", "--timezone", "Europe", str(half)): "Europe/Berlin",
+        ("import", "--timezone", "z" * 5000, str(half)): "Europe/Berlin",
         ("search", " "): "empty",
         ("search", "x" * 2001): "2000",
         ("migrate", "nonsense"): "nonsense",

@@ -82,8 +82,12 @@ def test_the_forms_of_a_time(tmp_path: Path, sent_at: object, expected: dt.datet
     [
         ('{"text": "cut of', "it is not JSON"),
         ("hello", "it is not JSON"),
-        (b'{"text": "\xff"}', "it is not JSON"),
-        ('{"text": "\\ud800"}', "it is not JSON"),
+        (b'{"text": "\xff"}', "it is not UTF-8 at byte 11"),
+        (b'{"text": "\xe6\x97', "it is not UTF-8 at byte 11"),
+        ('{"text": "\\ud800}', "it is not JSON: Unterminated string"),
+        ('{"text": "\\ud800", "sent_at": NaN}', "it is not JSON"),
+        ('{"text": "\\ud800", "sent_at": 1, "n": ' + "9" * 5000 + "}", "it is not JSON"),
+        ('{"text": "\\ud800", "x": ' + "[" * 3000 + "]" * 3000 + "}", "it is not JSON"),
         ("[" * 5000, "it is not JSON"),
         ("[1]", "not a JSON object"),
         ("7", "not a JSON object"),
@@ -116,6 +120,15 @@ def test_a_bad_line_is_told_by_number_and_reason(
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError(skipped.reason)
     assert len(skipped.excerpt) <= 80
+
+
+def test_half_an_emoji_costs_no_message(tmp_path: Path) -> None:
+    line = '{"text": "cut \\ud83d, whole \\ud83d\\ude00", "author": "\\udc00", "sent_at": 1, "channel": "c"}'
+    (message,), skipped, _ = read(write(tmp_path, line))
+    assert skipped == []
+    assert message.text.startswith("cut \ufffd")
+    assert message.text.endswith(", whole 😀")
+    message.author.encode()
 
 
 def test_blank_lines_line_ends_and_a_byte_order_mark_do_no_harm(tmp_path: Path) -> None:

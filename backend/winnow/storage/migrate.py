@@ -65,6 +65,7 @@ async def require_newest(url: str) -> None:
         if at is None:
             raise SetupFault("the database has no tables of Winnow's yet; run: winnow migrate")
         if at != newest_revision():
+            _require_known(at, ScriptDirectory.from_config(_config()))
             raise SetupFault(
                 f"the database is at revision {at}, this program needs {newest_revision()}; run: winnow migrate"
             )
@@ -100,16 +101,21 @@ def _go(connection: Connection, revision: str) -> None:
     config = _config(connection)
     script = ScriptDirectory.from_config(config)
     at = _current(connection)
-    if at is not None and at not in _known(script):
-        raise SetupFault(
-            f"the database is at revision {at}, which this program does not know: a newer Winnow made it; use that one"
-        )
+    if at is not None:
+        _require_known(at, script)
     older = revision == "base" or (
         at is not None
         and revision not in {"head", at}
         and any(found.revision == revision for found in script.iterate_revisions(at, "base"))
     )
     (command.downgrade if older else command.upgrade)(config, revision)
+
+
+def _require_known(at: str, script: ScriptDirectory) -> None:
+    if at not in _known(script):
+        raise SetupFault(
+            f"the database is at revision {at}, which this program does not know: a newer Winnow made it; use that one"
+        )
 
 
 def _known(script: ScriptDirectory) -> list[str]:

@@ -29,7 +29,9 @@ WORDS: tuple[Words, ...] = (
     # it does not know us, or the database
     (SetupFault, ("28", "3D"), (ClientConfigurationError,),
      "the database does not let Winnow in ({reason}); check DATABASE_URL"),
-    # it starts or stops, or has no connection, memory or disk left
+    (DatabaseUnavailable, ("53100",), (),
+     "the database has no room left on its disk ({reason}); make room there, and what could not be done is done again"),
+    # it starts or stops, or has no connection or memory left
     (DatabaseUnavailable, ("57P", "53"), (),
      "the database cannot serve just now ({reason}); try again in a moment, or see in the server's log what it lacks"),
     (DatabaseUnavailable, ("08",), (OSError, TargetServerAttributeNotMatched),
@@ -75,7 +77,8 @@ def sqlstate(error: BaseException) -> str:
 def reason_of(error: BaseException) -> str:
     """The server's or driver's own sentence on one line, without what SQLAlchemy writes around it."""
     driver = _driver_error(error)
-    return " ".join(str(driver).split())[:200] or type(driver).__name__
+    said = " ".join(str(driver).split())[:200]
+    return said or ("no answer in time" if isinstance(driver, TimeoutError) else type(driver).__name__)
 
 
 def keep_rows_private(engine: AsyncEngine) -> None:
