@@ -72,7 +72,8 @@ async def stage(*processes: Sequence[str], **settings: object) -> AsyncIterator[
     try:
         if os.geteuid() == 0:
             folder.chmod(0o711)  # PostgreSQL runs as another account, and must get through
-        chosen = load_settings(data_dir=folder, embedder="local", log_level="warning", **settings)
+        settings = {"log_level": "warning"} | settings
+        chosen = load_settings(data_dir=folder, embedder="local", **settings)
         configure_logging(chosen)
         async with servers_for(chosen, attach=False) as servers:
             await migrate(servers.database_url)

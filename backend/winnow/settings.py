@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from winnow.errors import InvalidSettings
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
 Seconds = Annotated[float, Field(gt=0)]
+
+# All that stands before the host: a password may hold slashes and further @.
+_CREDENTIALS = re.compile(r"(?<=//)\S*@")
 
 
 def default_data_dir() -> Path:
@@ -43,10 +54,16 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("NATS_URL", "WINNOW_NATS_URL"),
         description="NATS with JetStream to use instead of the embedded one, `nats://host:4222`.",
     )
-    api_host: str = Field("127.0.0.1", description="Address the API listens on; loopback only for now.")
+    api_host: str = Field("127.0.0.1", description="Address the API listens on; `0.0.0.0`: all of this machine's.")
     api_port: int | None = Field(
         None, ge=0, le=65535, description="Port of the API; unset: 8420, or any free one when that is taken; 0: any."
     )
+    api_keys: Literal["auto", "always", "never"] = Field(
+        "auto", description="Whether callers need an API key; auto: when the API listens beyond loopback."
+    )
+    api_max_body_bytes: int = Field(10_000_000, ge=1000, description="Largest body of a request.")
+    api_requests_per_second: float = Field(100, gt=0, description="Requests of one API key; twice as many in a burst.")
+    api_concurrency: int = Field(64, ge=1, le=1000, description="Requests in hand at once; others wait their turn.")
 
     # models
     embedder: str = Field(
@@ -110,6 +127,20 @@ class Settings(BaseSettings):
     def _any_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator("nats_url")
+    @classmethod
+    def _address_of_nats(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            written = value.get_secret_value()
+            try:
+                parts = urlsplit(written if "://" in written else f"nats://{written}")
+                known = parts.scheme in {"nats", "tls", "ws", "wss"} and parts.hostname and parts.port != 0
+            except ValueError:  # its port is no number
+                known = False
+            if not known:
+                raise ValueError("this is no address of NATS; write nats://host:4222")
+        return value
+
     @field_validator("lanes")
     @classmethod
     def _known_lanes(cls, value: str) -> str:
@@ -125,6 +156,21 @@ class Settings(BaseSettings):
         return self.openai_api_key or (self.ambient_openai_key if at_openai else None)
 
     @property
+    def on_loopback(self) -> bool:
+        """Whether the API listens where only this machine's own programs can call it."""
+        if self.api_host == "localhost":
+            return True
+        try:
+            return ip_address(self.api_host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def keys_required(self) -> bool:
+        """Whether the API asks its callers for a key."""
+        return self.api_keys == "always" or (self.api_keys == "auto" and not self.on_loopback)
+
+    @property
     def lane_names(self) -> tuple[str, ...]:
         """The lanes as a tuple."""
         return tuple(self.lanes.split(","))
@@ -134,10 +180,12 @@ def load_settings(**overrides: object) -> Settings:
     """Settings from the environment and `.env`, with the command line's `overrides` on top (None: not given).
 
     Raises:
-        InvalidSettings: a value cannot be used; the message names the variable and what it wants.
+        InvalidSettings: a value cannot be used, or a variable that begins as ours do is none of them; the message names
+            it.
     """
     try:
         given = {name: value for name, value in overrides.items() if value is not None}
+        _refuse_unknown([*os.environ, *_env_file_values()])
         return Settings(_env_file=_env_file(), **given)  # type: ignore[arg-type]
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"{Path('.env').absolute()} cannot be read: {error}") from error
@@ -147,10 +195,78 @@ def load_settings(**overrides: object) -> Settings:
         ) from error
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownSetting:
+    """A setting as `winnow settings` shows it: its variable, its value without secrets, and where that came from."""
+
+    name: str
+    value: str | None
+    origin: str
+
+
+def show_settings(settings: Settings, **overrides: object) -> list[ShownSetting]:
+    """Every setting, in the order they are declared; `overrides` as they were given to `load_settings`."""
+    places: list[tuple[str, Mapping[str, str | None]]] = [
+        ("environment", dict(os.environ)),
+        (str(Path(".env").absolute()), _env_file_values()),
+    ]
+    return [
+        ShownSetting(
+            name=variables_of(name)[0],
+            value=_without_secrets(getattr(settings, name)),
+            origin="command line" if overrides.get(name) is not None else _origin(name, places),
+        )
+        for name in Settings.model_fields
+    ]
+
+
+def variables_of(name: str) -> list[str]:
+    """The environment variables that a field is read from, the usual one first."""
+    aliases = getattr(Settings.model_fields[name].validation_alias, "choices", [])
+    return [alias for alias in aliases if alias.isupper()] or [f"WINNOW_{name.upper()}"]
+
+
+def _origin(name: str, places: Sequence[tuple[str, Mapping[str, str | None]]]) -> str:
+    for place, values in places:
+        present = {variable.upper() for variable, value in values.items() if value}
+        for variable in variables_of(name):
+            if variable in present:
+                return place if variable == variables_of(name)[0] else f"{place}, {variable}"
+    return "default"
+
+
+def _without_secrets(value: object) -> str | None:
+    if value is None:
+        return None
+    text = value.get_secret_value() if isinstance(value, SecretStr) else _plain(value)
+    if "://" in text:
+        return _CREDENTIALS.sub("***@", text)
+    return "***" if isinstance(value, SecretStr) else text
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _refuse_unknown(names: Iterable[str]) -> None:
+    known = sorted({variable for name in Settings.model_fields for variable in variables_of(name)})
+    bare = {variable.removeprefix("WINNOW_"): variable for variable in known}
+    for name in sorted({name.upper() for name in names}):
+        if name.startswith("WINNOW_") and name not in known:
+            near = difflib.get_close_matches(name.removeprefix("WINNOW_"), bare, n=1, cutoff=0.7)
+            meant = f"did you mean {bare[near[0]]}?" if near else "unset it; the README lists those there are"
+            raise InvalidSettings(f"{name} is no setting; {meant}")
+
+
 def _env_file() -> Path | None:
     with contextlib.suppress(OSError):  # a working folder that we may not enter has no .env for us
         return Path(".env") if Path(".env").is_file() else None
     return None
+
+
+def _env_file_values() -> dict[str, str | None]:
+    path = _env_file()
+    return dotenv_values(path) if path else {}
 
 
 def _sentence(location: tuple[int | str, ...], message: str) -> str:

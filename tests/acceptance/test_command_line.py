@@ -39,7 +39,7 @@ MISTAKES: dict[str, tuple[int, dict[str, str], str]] = {
     "number": (2, {"WINNOW_BATCH_SIZE": "0"}, "WINNOW_BATCH_SIZE"),
     "lanes": (2, {"WINNOW_LANES": "fast"}, "live,bulk"),
     "level": (2, {"WINNOW_LOG_LEVEL": "loud"}, "WINNOW_LOG_LEVEL"),
-    "folder": (3, {"WINNOW_DATA_DIR": "/dev/null/winnow"}, "--data-dir"),
+    "folder": (2, {"WINNOW_DATA_DIR": "/dev/null/winnow"}, "--data-dir"),
 }
 
 

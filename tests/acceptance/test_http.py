@@ -68,7 +68,10 @@ def test_messages_become_knowledge_that_is_found(running: Up, http: httpx.Client
     rest = http.post(MESSAGES, json=talk)
     assert (rest.status_code, rest.json()["stored"], rest.json()["known"]) == (201, 11, 1)
     again = http.post(MESSAGES, json=talk)
-    assert (again.status_code, again.json()) == (200, {"stored": 0, "known": 12, "ids": []})
+    assert (again.status_code, again.json()) == (
+        200,
+        {"stored": 0, "known": 12, "ids": rest.json()["ids"], "refused": []},
+    )
 
     stored = http.get(MESSAGES, params={"channel": channel}).json()["items"]
     assert [item["text"] for item in stored] == list(reversed(TALK))
@@ -176,7 +179,8 @@ GOOD = message("#mistakes", 1, "hello")
         ({**GOOD, "text": "x" * 100_001}, JSON, 422, "text: "),
         (b'{"channel": "c", "text": "\\ud800"}', JSON, 422, "text: "),
         ([GOOD] * 1001, JSON, 422, "1000"),
-        ([GOOD, {**GOOD, "text": 5}], JSON, 422, "1.text: "),
+        ([{**GOOD, "text": 5}, {}], JSON, 422, "none of the 2 messages can be stored: 0: text: "),
+        ([{**GOOD, "sent_at": "1969-12-31T23:59:59Z"}], JSON, 422, "1970 to 2999"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_and_nothing_of_it_is_stored(
@@ -187,6 +191,24 @@ def test_a_mistake_is_told_and_nothing_of_it_is_stored(
     answer = http.post(MESSAGES, content=content, headers=headers)
     assert_is_problem(answer, status, words)
     assert newest(http) == before
+
+
+def test_what_is_valid_in_a_list_is_stored_and_the_rest_told(http: httpx.Client) -> None:
+    channel = f"#mixed-{uuid4().hex[:8]}"
+    one, two = message(channel, 1, "first"), message(channel, 2, "second")
+    given = [one, {**two, "text": 5}, {**one, "text": "not the first"}, two, "no message", two]
+    answer = http.post(MESSAGES, json=given)
+    assert answer.status_code == 207, answer.text
+    told = answer.json()
+    assert (told["stored"], told["known"]) == (2, 1)
+    assert [place for place, row in enumerate(told["ids"]) if row is None] == [1, 4]
+    assert told["ids"][0] == told["ids"][2]
+    assert [one["index"] for one in told["refused"]] == [1, 2, 4]
+    assert told["refused"][0]["reason"].startswith("text: ")
+    assert "another text" in told["refused"][1]["reason"]
+    texts = [item["text"] for item in http.get(MESSAGES, params={"channel": channel}).json()["items"]]
+    assert texts == ["second", "first"]
+    assert_is_problem(http.post(MESSAGES, json={**one, "text": "an edit"}), 409, "another text")
 
 
 def assert_is_problem(answer: httpx.Response, status: int, words: str) -> None:

@@ -75,5 +75,5 @@ def test_what_comes_next_names_the_folder_unless_it_is_the_usual_one() -> None:
 
 def test_what_is_about_to_end_shows_no_address() -> None:
     lines = "\n".join(told(None, Path("/tmp/x")))
-    assert ".venv/bin/winnow up --data-dir /tmp/x " in lines
+    assert "bin/winnow up --data-dir /tmp/x " in lines
     assert "http" not in lines

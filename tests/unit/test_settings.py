@@ -9,7 +9,7 @@ import pydantic
 import pytest
 
 from winnow.errors import InvalidSettings
-from winnow.settings import Settings, default_data_dir, load_settings
+from winnow.settings import Settings, default_data_dir, load_settings, show_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,6 +115,66 @@ def test_a_wrong_value_is_named(name: str, value: str, sentence: str, monkeypatc
     monkeypatch.setenv(name, value)
     with pytest.raises(InvalidSettings, match=sentence):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("WINNOW_BATCHSIZE", r"^WINNOW_BATCHSIZE is no setting; did you mean WINNOW_BATCH_SIZE\?$"),
+        ("winnow_nats_ur", r"^WINNOW_NATS_UR is no setting; did you mean WINNOW_NATS_URL\?$"),
+        ("WINNOW_COLOUR", r"^WINNOW_COLOUR is no setting; unset it; the README lists those there are$"),
+    ],
+)
+@pytest.mark.parametrize("in_a_file", [True, False])
+def test_a_name_that_is_nearly_ours_is_refused(
+    name: str, sentence: str, in_a_file: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if in_a_file:
+        (tmp_path / ".env").write_text(f"{name}=7\nPOSTGRES_PASSWORD=x\n")
+    else:
+        monkeypatch.setenv(name, "7")
+    with pytest.raises(InvalidSettings, match=sentence):
+        load_settings()
+
+
+def test_every_setting_is_shown_with_its_origin_and_no_secret_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("WINNOW_BATCH_SIZE=7\nWINNOW_LEASE_SECONDS=\nOPENAI_API_KEY=sk-secret\n")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://ann:p/a@ss@db:5432/winnow")
+    monkeypatch.setenv("WINNOW_NATS_URL", "nats://tok-secret@nats:4222")
+    monkeypatch.setenv("WINNOW_OLLAMA_URL", "http://user:pass@gpu:11434")
+    settings = load_settings(lanes="live")
+    shown = {one.name: (one.value, one.origin) for one in show_settings(settings, lanes="live")}
+    assert len(shown) == len(Settings.model_fields)
+    assert shown["DATABASE_URL"] == ("postgresql://***@db:5432/winnow", "environment")
+    assert shown["NATS_URL"] == ("nats://***@nats:4222", "environment, WINNOW_NATS_URL")
+    assert shown["WINNOW_OLLAMA_URL"] == ("http://***@gpu:11434", "environment")
+    assert shown["OPENAI_API_KEY"] == ("***", str(tmp_path / ".env"))
+    assert shown["WINNOW_BATCH_SIZE"] == ("7", str(tmp_path / ".env"))
+    assert shown["WINNOW_LEASE_SECONDS"] == ("60", "default")
+    assert shown["WINNOW_LANES"] == ("live", "command line")
+    assert shown["WINNOW_API_PORT"] == (None, "default")
+
+
+@pytest.mark.parametrize("value", ["http://nats:4222", "nats://", "nats://host:port", "postgresql://h/d"])
+def test_what_is_no_address_of_nats_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NATS_URL", value)
+    with pytest.raises(InvalidSettings, match=r"^NATS_URL: "):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("host", "keys", "required"),
+    [
+        ("127.0.0.1", "auto", False), ("::1", "auto", False), ("localhost", "auto", False),
+        ("127.9.9.9", "auto", False),
+        ("0.0.0.0", "auto", True), ("::", "auto", True), ("10.0.0.1", "auto", True), ("winnow.example", "auto", True),
+        ("127.0.0.1", "always", True), ("0.0.0.0", "never", False),
+    ],
+)  # fmt: skip
+def test_keys_are_asked_for_beyond_loopback(host: str, keys: str, required: bool) -> None:
+    assert load_settings(api_host=host, api_keys=keys).keys_required is required
 
 
 def test_two_wrong_values_are_both_named() -> None:

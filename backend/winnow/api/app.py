@@ -5,33 +5,49 @@ from __future__ import annotations
 from dataclasses import asdict
 from http import HTTPStatus
 from importlib.resources import files
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 
 from winnow.api import schemas
 from winnow.api.answers import atom_out, search_hit_out, status_out
 from winnow.api.backfills import Backfills
+from winnow.api.guard import Guard, needs
+from winnow.api.limits import Uploads
 from winnow.api.problems import PROBLEM_RESPONSE, add_error_handlers, problem
-from winnow.api.requests import LoopbackNames, RequestLog
+from winnow.api.requests import LoopbackNames, RequestLog, SafeHeaders
+from winnow.api.storing import store_many, store_one
 from winnow.domain.jobs import Kind, Lane
+from winnow.domain.keys import Scope
 from winnow.domain.knowledge import AtomType
 from winnow.domain.messages import storable
 from winnow.errors import WinnowError
-from winnow.pipeline.ingest import ingest
+from winnow.pipeline.intake import Intake
 from winnow.pipeline.overview import overview
 from winnow.pipeline.request_extraction import request_extraction
-from winnow.pipeline.search import search
+from winnow.pipeline.search import MOST_QUERY_CHARACTERS, search
+from winnow.storage.keys import KeyStore
 from winnow.storage.messages import list_messages
 from winnow.storage.search import list_atoms, list_topics
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from winnow.bootstrap import Winnow
     from winnow.storage.messages import MessageRecord
     from winnow.storage.search import AtomRecord, TopicRecord
 
 LAST = schemas.LAST_ID
+PAGE = (
+    ("/", "index.html", "text/html; charset=utf-8"),
+    ("/page.css", "page.css", "text/css; charset=utf-8"),
+    ("/page.js", "page.js", "text/javascript; charset=utf-8"),
+)
+STORED_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": schemas.StoredOut, "description": "Nothing is new: all were known already."},
+    207: {"model": schemas.StoredOut, "description": "Some were refused; `refused` says which and why."},
+}
 Limit = Annotated[int, Query(ge=1, le=100)]
 Before = Annotated[int, Query(ge=1, le=LAST, description="Only ids below this one: the page's `next_before`.")]
 
@@ -48,7 +64,14 @@ def create_app(winnow: Winnow) -> FastAPI:
     )
     app.state.winnow = winnow
     app.state.backfills = Backfills(winnow)
-    app.add_middleware(LoopbackNames)
+    settings = winnow.settings
+    # Around one another: the last one added sees a request first.
+    app.add_middleware(Uploads, most_bytes=settings.api_max_body_bytes, most_at_once=settings.api_concurrency)
+    if settings.keys_required:
+        app.add_middleware(Guard, keys=KeyStore(winnow.database), requests_per_second=settings.api_requests_per_second)
+    elif settings.on_loopback:
+        app.add_middleware(LoopbackNames)
+    app.add_middleware(SafeHeaders)
     app.add_middleware(RequestLog)
     add_error_handlers(app)
     _add_knowledge_routes(app, winnow)
@@ -58,13 +81,20 @@ def create_app(winnow: Winnow) -> FastAPI:
 
 
 def _add_knowledge_routes(app: FastAPI, winnow: Winnow) -> None:
-    @app.get("/", include_in_schema=False)
-    async def page() -> HTMLResponse:
-        return HTMLResponse((files("winnow.web") / "index.html").read_text("utf-8"))
+    for path, name, media_type in PAGE:
+        app.get(path, include_in_schema=False)(_file((files("winnow.web") / name).read_bytes(), media_type))
 
-    @app.get("/api/v1/search", summary="Search messages, atoms and topics")
+    @app.get("/api/v1/search", summary="Search messages, atoms and topics", dependencies=needs(Scope.READ))
     async def find(
-        q: Annotated[str, Query(description="What to look for.", examples=["case sensitivity of keywords"])],
+        q: Annotated[
+            str,
+            Query(
+                description="What to look for.",
+                examples=["case sensitivity of keywords"],
+                # `search` itself says what is wrong, in better words
+                json_schema_extra={"pattern": r"[^\s\x00\x1c-\x1f\x85]", "maxLength": MOST_QUERY_CHARACTERS},
+            ),
+        ],
         kind: Annotated[list[Kind] | None, Query(description="Only these kinds.")] = None,
         limit: Limit = 10,
     ) -> schemas.SearchOut:
@@ -73,7 +103,7 @@ def _add_knowledge_routes(app: FastAPI, winnow: Winnow) -> None:
             query=answer.query, hits=[search_hit_out(hit) for hit in answer.hits], degraded=answer.degraded
         )
 
-    @app.get("/api/v1/atoms", summary="Atoms, newest first")
+    @app.get("/api/v1/atoms", summary="Atoms, newest first", dependencies=needs(Scope.READ))
     async def atoms(
         type: AtomType | None = None,  # noqa: A002 - the field's name in the answers
         topic_id: Annotated[int | None, Query(ge=1, le=LAST)] = None,
@@ -83,13 +113,13 @@ def _add_knowledge_routes(app: FastAPI, winnow: Winnow) -> None:
         found = await list_atoms(winnow.database, type_=type, topic_id=topic_id, before=before, limit=limit)
         return schemas.PageOut(items=[atom_out(item) for item in found], next_before=_next(found, limit))
 
-    @app.get("/api/v1/topics", summary="Topics, newest first")
+    @app.get("/api/v1/topics", summary="Topics, newest first", dependencies=needs(Scope.READ))
     async def topics(before: Before = LAST, limit: Limit = 20) -> schemas.PageOut[schemas.TopicOut]:
         found = await list_topics(winnow.database, before=before, limit=limit)
         items = [schemas.TopicOut(**asdict(item)) for item in found]
         return schemas.PageOut(items=items, next_before=_next(found, limit))
 
-    @app.get("/api/v1/messages", summary="Messages, newest first")
+    @app.get("/api/v1/messages", summary="Messages, newest first", dependencies=needs(Scope.READ))
     async def messages(
         channel: str | None = None, before: Before = LAST, limit: Limit = 20
     ) -> schemas.PageOut[schemas.MessageOut]:
@@ -100,15 +130,25 @@ def _add_knowledge_routes(app: FastAPI, winnow: Winnow) -> None:
 
 
 def _add_work_routes(app: FastAPI, winnow: Winnow) -> None:
-    @app.post("/api/v1/messages", summary="Store one message or many", status_code=HTTPStatus.CREATED)
-    async def store(body: schemas.MessagesIn, response: Response) -> schemas.StoredOut:
-        given = body if isinstance(body, list) else [body]
-        done = await ingest(winnow.units, [message.as_message() for message in given], lane=Lane.LIVE)
-        if not done.ids:
-            response.status_code = HTTPStatus.OK
-        return schemas.StoredOut(stored=len(done.ids), known=done.known, ids=list(done.ids))
+    intake = Intake(winnow.units, Lane.LIVE)
 
-    @app.post("/api/v1/knowledge/extract", summary="Extract now", status_code=HTTPStatus.ACCEPTED)
+    @app.post(
+        "/api/v1/messages",
+        summary="Store one message or many",
+        status_code=HTTPStatus.CREATED,
+        response_model=schemas.StoredOut,
+        responses=STORED_RESPONSES,
+        dependencies=needs(Scope.WRITE),
+    )
+    async def store(body: schemas.MessagesIn) -> Response:
+        return await (store_many(intake, body) if isinstance(body, list) else store_one(intake, body))
+
+    @app.post(
+        "/api/v1/knowledge/extract",
+        summary="Extract now",
+        status_code=HTTPStatus.ACCEPTED,
+        dependencies=needs(Scope.WRITE),
+    )
     async def extract(body: schemas.ExtractIn) -> schemas.AcceptedOut:
         ids = body.message_ids
         if ids is None:
@@ -116,7 +156,13 @@ def _add_work_routes(app: FastAPI, winnow: Winnow) -> None:
         tasks = await request_extraction(winnow.dispatcher, ids)
         return schemas.AcceptedOut(rows=len(ids), tasks=tasks)
 
-    @app.post("/api/v1/embeddings/backfill", summary="Embed what has no vector", status_code=HTTPStatus.ACCEPTED)
+    @app.post(
+        "/api/v1/embeddings/backfill",
+        summary="Embed what has no vector",
+        status_code=HTTPStatus.ACCEPTED,
+        responses={200: {"model": schemas.BackfillOut, "description": "A dry run: counted, and nothing started."}},
+        dependencies=needs(Scope.ADMIN),
+    )
     async def backfill(body: schemas.BackfillIn, response: Response) -> schemas.BackfillOut:
         counts = await winnow.embeddings.counts()
         pending = {kind: counts[kind].without_vector for kind in body.kinds}
@@ -126,7 +172,7 @@ def _add_work_routes(app: FastAPI, winnow: Winnow) -> None:
             await app.state.backfills.start(tuple(body.kinds), body.batch_size)
         return schemas.BackfillOut(without_vector=pending, started=not body.dry_run)
 
-    @app.get("/api/v1/status", summary="Where everything stands")
+    @app.get("/api/v1/status", summary="Where everything stands", dependencies=needs(Scope.READ))
     async def status() -> schemas.StatusOut:
         return status_out(await overview(winnow.overviewing()))
 
@@ -144,6 +190,13 @@ def _add_health_routes(app: FastAPI, winnow: Winnow) -> None:
         except WinnowError as error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         return JSONResponse({"status": "ready"})
+
+
+def _file(content: bytes, media_type: str) -> Callable[[], Awaitable[Response]]:
+    async def answer() -> Response:
+        return Response(content, media_type=media_type)
+
+    return answer
 
 
 def _next(found: list[AtomRecord] | list[TopicRecord] | list[MessageRecord], limit: int) -> int | None:

@@ -9,8 +9,9 @@ import structlog
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
-from winnow.api.schemas import MANY, ONE
+from winnow.api.schemas import MANY, ONE, sentence_of
 from winnow.errors import InvalidInput, SetupFault, Transient, WinnowError
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ PROBLEM_RESPONSE: dict[str, Any] = {
 }
 
 
-def problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """A response that says what is wrong."""
-    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
+def problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None, **more: object) -> JSONResponse:
+    """A response that says what is wrong; `more` are further members of the body."""
+    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, **more}
     return JSONResponse(body, status.value, headers, media_type="application/problem+json")
 
 
@@ -53,6 +54,12 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 async def _winnow_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, WinnowError)  # noqa: S101 - what it is registered for
+    return problem_of(error)
+
+
+def problem_of(error: WinnowError) -> JSONResponse:
+    """The answer to a request that ended in this error."""
     if isinstance(error, InvalidInput):
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
     if isinstance(error, Transient):
@@ -67,7 +74,7 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
     details = error.errors()
     if isinstance(error.body, bytes) and error.body:  # FastAPI reads JSON only when the request says that it is
-        given = request.headers.get("content-type", "none")
+        given = request.headers.get("content-type", "none")[:100]
         return problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send JSON, with Content-Type: application/json; this one is {given}"
         )
@@ -80,10 +87,18 @@ def _sentence(detail: dict[str, Any]) -> str:
         return f"the body is not JSON: {detail['ctx']['error']} at character {rest[0] + 1}"
     # `message` and `messages` only say which of the two a body was taken for.
     inside = rest[1:] if first == "body" and rest[:1] in ([ONE], [MANY]) else rest
-    where = ".".join(map(str, inside)) or first
-    return f"{where}: {detail['msg'].removeprefix('Value error, ')}"
+    return sentence_of(detail, inside or [first])
 
 
-async def _http_exception(_request: Request, error: Exception) -> JSONResponse:
+async def _http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
-    return problem(HTTPStatus(error.status_code), str(error.detail), dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # Starlette names those of the first route only
+        headers["Allow"] = ", ".join(_methods_at(request))
+    return problem(HTTPStatus(error.status_code), str(error.detail), headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in here for method in route.methods or ()})

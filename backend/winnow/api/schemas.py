@@ -2,22 +2,75 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Self, TypeVar
 from uuid import uuid4
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    Tag,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
 
 from winnow.domain.jobs import Kind
 from winnow.domain.messages import MAX_NAME_CHARACTERS, MAX_TEXT_CHARACTERS, IncomingMessage
 
 MOST_MESSAGES = 1000
 MOST_IDS = 10_000
-LAST_ID = 2**63 - 1
+LAST_ID = 2**53 - 1  # what every reader of JSON can hold
 
 Item = TypeVar("Item")
-Id = Annotated[int, Field(ge=1, le=LAST_ID, strict=True)]
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("it is blank")
+    return value
+
+
+Name = Annotated[
+    str,
+    # As a pattern: something that `str.strip` leaves. \s of a regular expression knows fewer blanks than Python does.
+    Field(min_length=1, max_length=MAX_NAME_CHARACTERS, json_schema_extra={"pattern": r"[^\s\x1c-\x1f\x85]"}),
+    AfterValidator(_not_blank),
+]
+
+
+def _written_out(value: Any) -> Any:
+    """Refuses 1711930000, which pydantic would take for seconds or for milliseconds as it sees fit."""
+    if not isinstance(value, str) or not DATE.match(value):
+        raise ValueError("write it like 2026-01-31T09:30:00Z")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """JSON has but one kind of number: 7.0 is 7."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+DATE = re.compile(r"\d{4}-\d\d-")
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_written_out),
+    # The years are those `IncomingMessage` takes, for whoever reads the description rather than the refusals.
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": "^(19[7-9][0-9]|2[0-9]{3})-"}),
+]
+Id = Annotated[int, Field(ge=1, le=LAST_ID, strict=True), BeforeValidator(_whole)]
+BatchSize = Annotated[int, Field(ge=1, le=2048, strict=True), BeforeValidator(_whole)]
 
 
 class MessageIn(BaseModel):
@@ -39,7 +92,7 @@ class MessageIn(BaseModel):
     channel: Name
     text: str = Field(max_length=MAX_TEXT_CHARACTERS)
     author: str = Field("", max_length=MAX_NAME_CHARACTERS)
-    sent_at: AwareDatetime | None = Field(None, description="With a time zone; now, when not given.")
+    sent_at: Moment | None = Field(None, description="With a time zone, 1970 to 2999; now, when not given.")
     source: Name = "api"
     external_id: Name | None = Field(None, description="Your own id of the message; made up when not given.")
     reply_to: Name | None = None
@@ -59,28 +112,71 @@ class MessageIn(BaseModel):
         )
 
 
+class RefusedOut(BaseModel):
+    """A message of a list that was not stored: its place in the list (from 0), and why."""
+
+    index: int
+    reason: str
+
+
+def sentence_of(detail: Mapping[str, Any], place: Sequence[str | int]) -> str:
+    """What pydantic found at a place, in a few words."""
+    said = f"{'.'.join(map(str, place))}: " if place else ""
+    return f"{said}{detail['msg'].removeprefix('Value error, ')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands in a list for a message that cannot be read, so that those beside it can be stored."""
+
+    reason: str
+
+
+def _alone(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value)
+    except ValidationError as error:
+        return Unreadable("; ".join(sentence_of(detail, detail["loc"]) for detail in error.errors()[:3]))
+
+
 ONE, MANY = "message", "messages"
 # Told apart before they are read, so that a mistake in one is not also reported as "is no list".
 MessagesIn = Annotated[
-    Annotated[MessageIn, Tag(ONE)] | Annotated[list[MessageIn], Field(max_length=MOST_MESSAGES), Tag(MANY)],
+    Annotated[MessageIn, Tag(ONE)]
+    | Annotated[list[Annotated[MessageIn, WrapValidator(_alone)]], Field(max_length=MOST_MESSAGES), Tag(MANY)],
     Discriminator(lambda body: MANY if isinstance(body, list) else ONE),
 ]
 
 
 class StoredOut(BaseModel):
-    """What became of the messages: ids of the new ones, and how many were known already."""
+    """What became of the messages: `stored` + `known` + `refused` are all of them.
 
-    model_config = ConfigDict(json_schema_extra={"example": {"stored": 2, "known": 1, "ids": [1712, 1713]}})
+    `ids` has one for each, in the order given, of known ones too; null where a message was refused and has none.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"stored": 2, "known": 1, "ids": [1712, 1713, 1688], "refused": []}}
+    )
 
     stored: int
     known: int
-    ids: list[int]
+    ids: list[int | None]
+    refused: list[RefusedOut] = Field(default_factory=list)
 
 
 class ExtractIn(BaseModel):
     """Which messages to extract from: these ids, or all unclaimed ones, of one channel or of all."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"channel": "backend"}})
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {"channel": "backend"},
+            "not": {
+                "properties": {"message_ids": {"type": "array"}, "channel": {"type": "string"}},
+                "required": ["message_ids", "channel"],
+            },
+        },
+    )
 
     message_ids: list[Id] | None = Field(None, max_length=MOST_IDS)
     channel: Name | None = None
@@ -107,8 +203,8 @@ class BackfillIn(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"kinds": ["atoms"], "dry_run": True}})
 
     kinds: list[Kind] = Field(default_factory=lambda: list(Kind), min_length=1)
-    batch_size: int = Field(100, ge=1, le=2048)
-    dry_run: bool = False
+    batch_size: BatchSize = 100
+    dry_run: StrictBool = False
 
 
 class BackfillOut(BaseModel):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
 from typing_extensions import override
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from winnow.api.app import create_app
 from winnow.errors import InvalidSettings
+from winnow.storage.keys import KeyStore
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -22,21 +24,17 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 DEFAULT_PORT = 8420
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_SECONDS = 5
+# A browser opens connections ahead of need and keeps them silent; they come again when they are closed.
+HEAD_SECONDS = 15.0
 
 
 def listen(host: str, port: int | None) -> socket.socket:
     """A bound socket: the given port, or 8420, or any free one when nobody chose and 8420 is taken.
 
     Raises:
-        InvalidSettings: the port is taken, or the address is not loopback.
+        InvalidSettings: the port is taken, or the address is none of this machine's.
     """
-    if host not in LOOPBACK:
-        raise InvalidSettings(
-            f"the API listens on loopback only for now, and WINNOW_API_HOST is {host}; use 127.0.0.1, and for others a "
-            "proxy with authentication in front of it, which sends Host: localhost"
-        )
     try:
         return _bind(host, DEFAULT_PORT if port is None else port)
     except OSError as error:
@@ -61,9 +59,53 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def url_of(bound: socket.socket) -> str:
-    """The address as a person types it."""
+    """The address as a person of this machine types it."""
     host, port = bound.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class PatientProtocol(H11Protocol):
+    """HTTP that waits for a request's head only so long; uvicorn's own timer ends with the first byte of it."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._deadline: asyncio.TimerHandle | None = None
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_hand():
+            self._head_is_here()
+        elif self._deadline is None:
+            self._await_head()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_here()
+        super().connection_lost(exc)
+
+    def _in_hand(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # None until the first request
+        return cycle is not None and not cycle.response_complete
+
+    def _await_head(self) -> None:
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _head_is_here(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if not self._in_hand():
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -73,15 +115,31 @@ class _Server(uvicorn.Server):
         yield  # whoever runs us listens for signals
 
 
+async def _say_who_can_call(winnow: Winnow) -> None:
+    settings = winnow.settings
+    if not settings.keys_required and not settings.on_loopback:
+        log.warning("api.open", reason="WINNOW_API_KEYS=never: whoever reaches this address may read and change all")
+    if settings.keys_required and not any(key.revoked_at is None for key in await KeyStore(winnow.database).all()):
+        log.warning("api.no_keys", reason="nobody can call the API yet; make a key with: winnow keys create NAME")
+
+
 async def serve_api(winnow: Winnow, bound: socket.socket, stop: asyncio.Event) -> None:
     """Answers requests until told to stop, then lets those in hand finish for a few seconds."""
     app = create_app(winnow)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS, ws="none"
+        app,
+        http=PatientProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = _Server(config)
     bound.listen()  # from here on, who comes is served, if only in a moment
-    log.info("api.listening", url=url_of(bound))
+    log.info("api.listening", url=url_of(bound), keys=winnow.settings.keys_required)
+    await _say_who_can_call(winnow)
     serving = asyncio.create_task(server.serve(sockets=[bound]), name="api")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:

@@ -1,10 +1,14 @@
-"""The `winnow` program: Ctrl-C ends it quietly also while it is still loading."""
+"""The `winnow` program: Ctrl-C ends it quietly also while it is still loading, and a full disk behind `>` is told."""
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
+FAILED = 1
 INTERRUPTED = 130
+CANNOT_BE_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 
 
 def main() -> None:
@@ -12,6 +16,15 @@ def main() -> None:
     try:
         from winnow.cli.main import app  # noqa: PLC0415 - the loading is what may be interrupted
 
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        if error.errno not in CANNOT_BE_WRITTEN:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would say it again at its end
+        sys.stderr.write(f"error: the output cannot be written ({error.strerror}); send it somewhere else\n")
+        sys.exit(FAILED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from winnow.cli import serving, using
+from winnow.cli import keys, serving, showing, using
 
 app = typer.Typer(
     name="winnow",
@@ -16,6 +16,8 @@ app = typer.Typer(
 )
 serving.add_commands(app)
 using.add_commands(app)
+showing.add_commands(app)
+app.add_typer(keys.app, name="keys", rich_help_panel="Maintain")
 
 if __name__ == "__main__":
     app()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -18,14 +19,18 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from winnow.domain.jobs import Kind
     from winnow.pipeline.overview import Overview
     from winnow.pipeline.search import Hit, SearchAnswer
+    from winnow.storage.embeddings import KindCounts
     from winnow.storage.search import QuoteRecord
 
 QUOTE_CHARACTERS = 240
 QUOTES_SHOWN = 2
 KIND_CHARACTERS = max(map(len, AtomType))
 LEAST_TEXT_CHARACTERS = 20
+COUNTS = ("total", "embedded", "pending", "in_hand", "waiting", "failed", "skipped")
+WIDE = 1000
 
 
 def show_answer(console: Console, answer: SearchAnswer) -> None:
@@ -104,15 +109,7 @@ def _shortened(text: str) -> str:
 
 def show_overview(console: Console, state: Overview) -> None:
     """Where everything stands."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("", "total", "embedded", "pending", "in hand", "waiting", "failed", "skipped"):
-        table.add_column(name, justify="left" if not name else "right")
-    for kind, count in state.embeddings.items():
-        numbers = (
-            count.total, count.embedded, count.pending, count.in_hand, count.waiting, count.failed, count.skipped,
-        )  # fmt: skip
-        table.add_row(kind.value, *(f"{number:,}" for number in numbers))
-    console.print(table)
+    _show_counts(console, state.embeddings)
     knowledge = state.knowledge
     atoms = ", ".join(f"{number:,} {name}" for name, number in knowledge.atoms.items()) or "none yet"
     runs = ", ".join(f"{number:,} {name}" for name, number in knowledge.runs.items()) or "none yet"
@@ -132,6 +129,26 @@ def show_overview(console: Console, state: Overview) -> None:
     if state.last_error:
         rows["last error"] = state.last_error
     show_facts(console, rows)
+
+
+def _show_counts(console: Console, embeddings: Mapping[Kind, KindCounts]) -> None:
+    """A table; or, where it would have to be broken, a line for each kind with what is not nothing."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("", *COUNTS):
+        table.add_column(name.replace("_", " "), justify="right" if name else "left", no_wrap=True)
+    told = {kind.value: {name: getattr(count, name) for name in COUNTS} for kind, count in embeddings.items()}
+    for kind, numbers in told.items():
+        table.add_row(kind, *(f"{number:,}" for number in numbers.values()))
+    unlimited = console.options.update(max_width=WIDE)
+    if Measurement.get(console, unlimited, table).maximum <= console.width:
+        console.print(table)
+        return
+    show_facts(console, {kind: _in_words(numbers) for kind, numbers in told.items()})
+
+
+def _in_words(numbers: Mapping[str, int]) -> str:
+    parts = [f"{number:,} {name.replace('_', ' ')}" for name, number in numbers.items() if number and name != "total"]
+    return f"{numbers['total']:,}" + (f": {', '.join(parts)}" if parts else "")
 
 
 def _queue_line(state: Overview) -> str:

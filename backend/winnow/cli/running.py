@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 INTERRUPTED = 130
 # Set by `winnow up` for the processes it starts: they end when it does, even when it was killed.
-SUPERVISOR_VARIABLE = "WINNOW_SUPERVISOR_PID"
+SUPERVISOR_VARIABLE = "_WINNOW_SUPERVISOR_PID"
 ORPHAN_CHECK_SECONDS = 1.0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import sys
 import time
 from collections import Counter
 from datetime import UTC
@@ -63,6 +64,8 @@ async def run_sample(winnow: Winnow, console: Console, url: str | None) -> None:
     started = time.monotonic()
     console.print(f"\n[bold]Reading[/] {len(paths)} meeting chats of the JSON-LD group (examples/json-ld-minutes)")
     report = await import_files(winnow.units, paths, How(timezone=UTC), tick=lambda _: None)
+    if report.refused:
+        raise InvalidInput(report.refused[0][1])
     show_import(report)
     after = await _follow(winnow, console)
     _show_summary(console, before, after, stored=report.stored, seconds=time.monotonic() - started)
@@ -171,19 +174,26 @@ def _data_dir_option(winnow: Winnow) -> str:
     return f" --data-dir {shlex.quote(str(folder))}" if winnow.servers.instance and folder != default_data_dir() else ""
 
 
+def _program(name: str) -> str:
+    """How this environment's program is called from here."""
+    path = Path(sys.executable).parent / name
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+
+
 def _show_next(console: Console, url: str | None, *, data_dir: str) -> None:
     console.print("\n[bold]Go on[/]")
+    winnow, python = (_program(name) for name in ("winnow", "python"))
     first = (
         [f"{url}                        the page: search in a browser", f"{url}/openapi.json           the API"]
         if url
-        else [f".venv/bin/winnow up{data_dir}   starts it again, with the page and the API"]
+        else [f"{winnow} up{data_dir}   starts it again, with the page and the API"]
     )
     for line in (
         *first,
-        f".venv/bin/winnow search{data_dir} data round tripping of numbers",
-        f".venv/bin/winnow status{data_dir}",
-        f".venv/bin/winnow import{data_dir} your-chat.log --channel team",
-        f'.venv/bin/winnow psql{data_dir} -c "SELECT type, title FROM atoms ORDER BY id DESC LIMIT 10"',  # noqa: S608 - shown, not run
-        f".venv/bin/python scripts/backfill_embeddings.py{data_dir} --dry-run",
+        f"{winnow} search{data_dir} data round tripping of numbers",
+        f"{winnow} status{data_dir}",
+        f"{winnow} import{data_dir} your-chat.log --channel team",
+        f'{winnow} psql{data_dir} -c "SELECT type, title FROM atoms ORDER BY id DESC LIMIT 10"',  # noqa: S608 - shown, not run
+        f"{python} scripts/backfill_embeddings.py{data_dir} --dry-run",
     ):
         console.print(f"  {line}", markup=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from winnow.cli.running import console, run, settings_for, until_stopped
 from winnow.cli.up import up_command
 from winnow.domain.jobs import Lane
 from winnow.pipeline.sweep import Sweeper
+from winnow.queue.services import SWEEPER
 from winnow.storage.migrate import require_newest
 from winnow.worker import work
 
@@ -66,6 +67,7 @@ def sweeper_command(data_dir: DataDir = None) -> None:
     settings = settings_for(logs="all", data_dir=data_dir)
 
     async def serve(winnow: Winnow, stop: asyncio.Event) -> None:
+        await winnow.brokers[Lane.BULK].announce_as(SWEEPER)
         await Sweeper(winnow.sweeping()).sweep_forever(stop)
 
     run(lambda: _serve(settings, serve))

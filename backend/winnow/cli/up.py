@@ -35,6 +35,7 @@ LOOK_SECONDS = 0.1
 
 def up_command(
     data_dir: DataDir = None,
+    host: Annotated[str | None, typer.Option(help="Address the API listens on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the API; 0: any free one.")] = None,
     sample: Annotated[
         bool, typer.Option("--sample", help="Import the example chats, show what comes of them, and search.")
@@ -44,7 +45,7 @@ def up_command(
     ] = False,
 ) -> None:
     """Run everything: PostgreSQL, NATS, API, worker and sweeper. Ctrl-C stops it all and loses nothing."""
-    settings = settings_for(logs="warnings", data_dir=data_dir, api_port=port)
+    settings = settings_for(logs="warnings", data_dir=data_dir, api_host=host, api_port=port)
     if end and not sample:
         raise typer.BadParameter("--exit ends what --sample shows; give both")
     # A sample shown to no terminal is somebody's script: it wants its prompt back.
@@ -100,9 +101,14 @@ async def _start(children: Children, settings: Settings, servers: Servers, winno
 
     with contextlib.closing(listen(settings.api_host, settings.api_port)) as bound:
         url, port = url_of(bound), bound.getsockname()[1]
-    await children.start("worker", "--lanes", ",".join(Lane))
-    await children.start("sweeper")
-    await children.start("api", "--host", settings.api_host, "--port", str(port))
+    try:
+        await children.start("worker", "--lanes", ",".join(Lane))
+        await children.start("sweeper")
+        await children.start("api", "--host", settings.api_host, "--port", str(port))
+    except OSError as error:
+        raise EmbeddedServerFailed(
+            f"processes cannot log in {settings.data_dir}/logs ({error.strerror}); make room there or mend its rights"
+        ) from error
     deadline = time.monotonic() + READY_SECONDS
     async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
         while not await _ready(client, url, winnow):
@@ -139,6 +145,8 @@ async def _until_done(winnow: Winnow, url: str, stop: asyncio.Event, *, sample: 
         if ends_itself:
             return
         console.print(f"\n[bold]Winnow is up:[/] {url}   Ctrl-C stops it")
+        if winnow.settings.keys_required:
+            console.print("its API asks for a key; make one with: winnow keys create NAME")
         await stopping
     finally:
         stopping.cancel()

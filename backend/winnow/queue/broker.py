@@ -17,8 +17,9 @@ from typing_extensions import override
 
 from .connection import ConnectionLog, addresses
 from .delivery import JetStreamMessage, header_text
-from .errors import Permanent, QueueUnavailable, SetupFault, require_connection
+from .errors import Permanent, QueueUnavailable, SetupFault, require_connection, translated
 from .sending import JetStreamTask
+from .services import WORKER
 from .streams import STREAM, dead_stream, declare_consumer, declare_stream, tasks_stream
 from .workers import announce
 
@@ -94,6 +95,7 @@ class JetStreamBroker(PullBasedJetStreamBroker):
             max_ack_pending=max_ack_pending,
         )
         self._service: Service | None = None
+        self._announced_as = ""
         self._pull: JetStreamContext.PullSubscription | None = None
         self._stopping = True
         self._revival: asyncio.Task[None] | None = None
@@ -237,6 +239,20 @@ class JetStreamBroker(PullBasedJetStreamBroker):
                 await self.client.connect(self.servers, **self.connection_kwargs)  # tries for ever by itself
         self.js = self.client.jetstream()
         await self._events.on_reconnected()
+        if self._announced_as:
+            with contextlib.suppress(NatsError):
+                self._service = await announce(self.client, self._announced_as)
+
+    async def announce_as(self, service: str) -> None:
+        """Lets a process that does not listen be found, as one of `queue.services`, until the shutdown.
+
+        Raises:
+            QueueUnavailable: NATS does not answer.
+        """
+        require_connection(self.client)
+        with translated():
+            self._service = await announce(self.client, service)
+        self._announced_as = service
 
     # -- streams
 
@@ -329,7 +345,7 @@ class JetStreamBroker(PullBasedJetStreamBroker):
         await self._declare_streams()
         await declare_consumer(self.js, self._wanted_consumer)
         pull = await self.js.pull_subscribe_bind(durable=self.lane.durable, stream=STREAM)
-        self._service = await announce(self.client, self.lane)
+        self._service = await announce(self.client, WORKER, lanes=self.lane.name)
         self._events.connected()  # from here on, the same error is news again
         log.info("queue.listening", queue=self.lane.name)
         return pull

@@ -1,4 +1,4 @@
-"""Who is alive: each listening worker answers as a NATS micro service, so that nobody has to keep a list."""
+"""Who is alive: workers and sweepers answer as NATS micro services, so that nobody has to keep a list."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ from nats import micro
 from nats.errors import TimeoutError as NatsTimeoutError
 
 from .errors import require_connection, translated
+from .services import WORKER
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.micro.service import Service
 
-    from .lanes import Lane
-
-SERVICE: Final = "winnow-worker"
 _SERVICE_VERSION: Final = "1.0.0"
 
 
@@ -35,17 +33,19 @@ class Worker:
     lanes: tuple[str, ...]
 
 
-async def announce(client: Client, *lanes: Lane) -> Service:
-    """Lets this process answer `list_workers` until the service is stopped or the connection closed."""
+async def announce(client: Client, service: str, **metadata: str) -> Service:
+    """Lets this process answer for one of `queue.services` until that is stopped or the connection closed.
+
+    Args:
+        client: a connected client.
+        service: what this process is.
+        metadata: what it tells of itself beside host and process id; a worker its `lanes`, separated by commas.
+    """
     return await micro.add_service(
         client,
-        name=SERVICE,
+        name=service,
         version=_SERVICE_VERSION,
-        metadata={
-            "lanes": ",".join(lane.name for lane in lanes),
-            "host": socket.gethostname(),
-            "pid": str(os.getpid()),
-        },
+        metadata={**metadata, "host": socket.gethostname(), "pid": str(os.getpid())},
     )
 
 
@@ -61,7 +61,7 @@ async def list_workers(client: Client, *, timeout_seconds: float = 0.5) -> list[
     with translated():
         answers = await client.subscribe(inbox)
         try:
-            await client.publish(f"$SRV.PING.{SERVICE}", reply=inbox)
+            await client.publish(f"$SRV.PING.{WORKER}", reply=inbox)
             async with asyncio.timeout(timeout_seconds):
                 while _is_answer(answer := await answers.next_msg(timeout=timeout_seconds)):
                     metadata = json.loads(answer.data)["metadata"]

@@ -1,0 +1,164 @@
+"""What one caller may ask of this process: so many requests a second, bodies so large, so many requests at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections import OrderedDict
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import structlog
+
+from winnow.api.problems import problem
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger(__name__)
+
+MOST_CALLERS = 10_000
+BODY_SECONDS = 30.0
+DISCARD_SECONDS = 10.0
+MOST_DISCARDED_BYTES = 256 * 2**20
+# Bodies being received, all together; many slow callers with little each are no matter.
+BODIES_AT_ONCE = 8
+SLOT_SECONDS = 10.0
+WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+CLOSE = {"Connection": "close"}
+
+
+class TokenBuckets:
+    """A bucket of `burst` tokens for each caller, filled at `per_second`; each request takes one.
+
+    The callers that were away longest are forgotten beyond `MOST_CALLERS`: their buckets would be full by then.
+    """
+
+    def __init__(self, per_second: float, burst: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait_seconds(self, caller: str, *, take: float = 1.0) -> float:
+        """Takes a token and returns 0; or how long to wait until there is one. `take=0` only looks."""
+        now = time.monotonic()
+        left, seen = self._buckets.get(caller, (self._burst, now))
+        left = min(self._burst, left + (now - seen) * self._per_second)
+        wait = max(0.0, (1.0 - left) / self._per_second)
+        self._buckets[caller] = (left if wait else left - take, now)
+        self._buckets.move_to_end(caller)
+        if len(self._buckets) > MOST_CALLERS:
+            self._buckets.popitem(last=False)
+        return wait
+
+
+class Uploads:
+    """ASGI middleware: receives a body whole, within its size and time, before anything of it is looked at.
+
+    Then the request takes one of `most_at_once` slots; who gets none within ten seconds is told to come again.
+    """
+
+    def __init__(self, app: ASGIApp, *, most_bytes: int, most_at_once: int) -> None:
+        self._app = app
+        self._most_bytes = most_bytes
+        self._slots = asyncio.Semaphore(most_at_once)
+        self._held_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection."""
+        if scope["type"] != "http" or scope["path"].startswith("/health/"):
+            await self._app(scope, receive, send)
+            return
+        if scope["method"] not in WITH_BODY:
+            await self._in_a_slot(scope, receive, send)
+            return
+        body = bytearray()
+        try:
+            refusal = await self._fill(body, receive)
+            if refusal is None:
+                await self._in_a_slot(scope, _replay(bytes(body), receive), send)
+            else:
+                await refusal(scope, receive, send)
+        except ClientGone:
+            log.info("request.gone", path=scope["path"], received_bytes=len(body))
+        finally:
+            self._held_bytes -= len(body)
+
+    async def _fill(self, body: bytearray, receive: Receive) -> ASGIApp | None:
+        """Reads to the end; what to answer when the body cannot be taken. Raises ClientGone."""
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                more = True
+                while more:
+                    chunk, more = await _next_chunk(receive)
+                    body += chunk
+                    self._held_bytes += len(chunk)
+                    if refusal := self._objection(len(body)):
+                        if more:
+                            await discard(receive)
+                        return refusal
+        except TimeoutError:
+            sentence = f"the body was not here after {BODY_SECONDS:.0f} s; send it faster, or less of it"
+            return problem(HTTPStatus.REQUEST_TIMEOUT, sentence, CLOSE)
+        return None
+
+    def _objection(self, size: int) -> ASGIApp | None:
+        if size > self._most_bytes:
+            sentence = f"the body has more than {self._most_bytes:,} bytes; send fewer messages at once"
+            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence, CLOSE)
+        if self._held_bytes > self._most_bytes * BODIES_AT_ONCE:
+            return busy(1, "other callers are sending very much just now")
+        return None
+
+    async def _in_a_slot(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(SLOT_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError:
+            await busy(1, "this process has all hands full")(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._slots.release()
+
+
+class ClientGone(Exception):
+    """The caller went away while sending; there is nobody to answer."""
+
+
+async def _next_chunk(receive: Receive) -> tuple[bytes, bool]:
+    """A piece of the body, and whether there is more."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message.get("body", b""), message.get("more_body", False)
+
+
+async def discard(receive: Receive) -> None:
+    """Reads a body nobody wants, for a while: who is cut off while sending never sees the answer."""
+    with contextlib.suppress(TimeoutError, ClientGone):
+        async with asyncio.timeout(DISCARD_SECONDS):
+            size, more = 0, True
+            while more and size <= MOST_DISCARDED_BYTES:
+                chunk, more = await _next_chunk(receive)
+                size += len(chunk)
+
+
+def busy(wait_seconds: float, why: str) -> ASGIApp:
+    """429: come again, and when."""
+    wait = max(1, math.ceil(wait_seconds))
+    return problem(HTTPStatus.TOO_MANY_REQUESTS, f"{why}; try again in {wait} s", {"Retry-After": str(wait)})
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    whole: Message | None = {"type": "http.request", "body": body, "more_body": False}
+
+    async def replayed() -> Message:
+        nonlocal whole
+        given, whole = whole, None
+        return given or await receive()
+
+    return replayed
