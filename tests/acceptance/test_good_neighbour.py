@@ -32,7 +32,7 @@ def test_as_root_no_folder_that_was_there_changes(another: Program, open_folder:
     another.data = shared / "made" / "on the way"
     another.prefix = ("sh", "-c", 'umask 077; exec "$@"', "sh")  # as administrators have it
     before = owners(private, shared, open_folder)
-    assert another.run("status").code == 0
+    assert another.run("migrate").code == 0
     assert owners(private, shared, open_folder) == before
     assert stat.S_IMODE(another.data.stat().st_mode) == 0o711
     assert stat.S_IMODE((another.data / "nats").stat().st_mode) == 0o700
@@ -47,7 +47,7 @@ def test_as_root_a_folder_that_postgresql_cannot_get_to_is_refused_not_opened(
     closed.mkdir(mode=0o700)
     another.data = closed / "data"
     before = owners(closed)
-    refused = another.run("status")
+    refused = another.run("migrate")
     assert refused.code == 3
     assert f"cannot enter {closed}" in refused.sentence
     assert "--data-dir" in refused.sentence
@@ -71,7 +71,7 @@ def test_an_ordinary_user_can_have_it_anywhere(ordinary: Program, open_folder: P
     assert up.end(signal.SIGINT) == 0
     assert gone(everything.values())
     assert socket_folders() == before
-    by_default = ordinary.run("status", WINNOW_DATA_DIR=None, HOME=str(home), XDG_DATA_HOME=None)
+    by_default = ordinary.run("migrate", WINNOW_DATA_DIR=None, HOME=str(home), XDG_DATA_HOME=None)
     assert by_default.code == 0, by_default
     assert (home / ".local" / "share" / "winnow" / "postgresql").is_dir()
 
@@ -83,6 +83,6 @@ def socket_folders() -> set[Path]:
 
 @as_root
 def test_an_account_without_a_home_is_told_to_choose_a_folder(ordinary: Program) -> None:
-    refused = ordinary.run("status", WINNOW_DATA_DIR=None, HOME=None, XDG_DATA_HOME=None)
+    refused = ordinary.run("migrate", WINNOW_DATA_DIR=None, HOME=None, XDG_DATA_HOME=None)
     assert refused.code == 3
     assert "--data-dir" in refused.sentence

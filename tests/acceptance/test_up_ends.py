@@ -92,6 +92,7 @@ def test_a_start_that_is_broken_off_by_an_impatient_person_leaves_nothing(anothe
 
 
 def test_a_command_without_a_running_instance_starts_the_servers_for_itself(another: Program) -> None:
+    assert another.run("migrate").code == 0
     searched, status = another.run("search", "anything"), another.run("status", "--json")
     assert (searched.code, status.code, status.json["queue"]["workers"]) == (0, 0, [])
     assert "nothing found" in searched.out
@@ -103,6 +104,7 @@ def test_a_command_without_a_running_instance_starts_the_servers_for_itself(anot
 
 
 def test_a_command_lets_others_finish_that_attached_to_its_servers(another: Program) -> None:
+    assert another.run("migrate").code == 0
     holder = another.start("psql", "-c", "SELECT pg_sleep(4)")
     eventually(lambda: with_backend(holder), "psql is connected")
     guest = another.start("psql", "-At", "-c", "SELECT pg_sleep(6)", "-c", "SELECT 'finished'")
@@ -125,6 +127,7 @@ def test_variables_of_another_postgresql_do_not_disturb(another: Program) -> Non
         "PGTARGETSESSIONATTRS": "standby",
         "PGOPTIONS": "-c nonsense=1",
     }
+    assert another.run("migrate").code == 0
     alone = another.run("status", "--json", **foreign)
     assert alone.code == 0, alone
     psql = another.start(
