@@ -70,10 +70,10 @@ class TimedUnits(UnitsOfWork):
         self.hooks.append(time.perf_counter() - self.committed_at)
 
     @override
-    async def _keep(self, promised: Sequence[tuple[Job, Lane]]) -> None:
+    async def _keep(self, promised: Sequence[tuple[Job, Lane]], *, commits: int) -> None:
         started = time.perf_counter()
         with self.clock.on("hook"):
-            await super()._keep(promised)
+            await super()._keep(promised, commits=commits)
         self.sendings.append(time.perf_counter() - started)
 
 

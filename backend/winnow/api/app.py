@@ -13,13 +13,12 @@ from fastapi.responses import JSONResponse
 from winnow.api import schemas
 from winnow.api.answers import atom_out, search_hit_out, status_out
 from winnow.api.backfills import Backfills
-from winnow.api.guard import Guard, needs
+from winnow.api.guard import Guard, describe
 from winnow.api.limits import Uploads
 from winnow.api.problems import PROBLEM_RESPONSE, add_error_handlers, problem
-from winnow.api.requests import LoopbackNames, RequestLog, SafeHeaders
+from winnow.api.requests import LoopbackNames, RequestLog
 from winnow.api.storing import store_many, store_one
 from winnow.domain.jobs import Kind, Lane
-from winnow.domain.keys import Scope
 from winnow.domain.knowledge import AtomType
 from winnow.domain.messages import storable
 from winnow.errors import WinnowError
@@ -71,12 +70,12 @@ def create_app(winnow: Winnow) -> FastAPI:
         app.add_middleware(Guard, keys=KeyStore(winnow.database), requests_per_second=settings.api_requests_per_second)
     elif settings.on_loopback:
         app.add_middleware(LoopbackNames)
-    app.add_middleware(SafeHeaders)
     app.add_middleware(RequestLog)
     add_error_handlers(app)
     _add_knowledge_routes(app, winnow)
     _add_work_routes(app, winnow)
     _add_health_routes(app, winnow)
+    describe(app.openapi())  # which the application makes once, and keeps
     return app
 
 
@@ -84,7 +83,7 @@ def _add_knowledge_routes(app: FastAPI, winnow: Winnow) -> None:
     for path, name, media_type in PAGE:
         app.get(path, include_in_schema=False)(_file((files("winnow.web") / name).read_bytes(), media_type))
 
-    @app.get("/api/v1/search", summary="Search messages, atoms and topics", dependencies=needs(Scope.READ))
+    @app.get("/api/v1/search", summary="Search messages, atoms and topics")
     async def find(
         q: Annotated[
             str,
@@ -103,7 +102,7 @@ def _add_knowledge_routes(app: FastAPI, winnow: Winnow) -> None:
             query=answer.query, hits=[search_hit_out(hit) for hit in answer.hits], degraded=answer.degraded
         )
 
-    @app.get("/api/v1/atoms", summary="Atoms, newest first", dependencies=needs(Scope.READ))
+    @app.get("/api/v1/atoms", summary="Atoms, newest first")
     async def atoms(
         type: AtomType | None = None,  # noqa: A002 - the field's name in the answers
         topic_id: Annotated[int | None, Query(ge=1, le=LAST)] = None,
@@ -113,13 +112,13 @@ def _add_knowledge_routes(app: FastAPI, winnow: Winnow) -> None:
         found = await list_atoms(winnow.database, type_=type, topic_id=topic_id, before=before, limit=limit)
         return schemas.PageOut(items=[atom_out(item) for item in found], next_before=_next(found, limit))
 
-    @app.get("/api/v1/topics", summary="Topics, newest first", dependencies=needs(Scope.READ))
+    @app.get("/api/v1/topics", summary="Topics, newest first")
     async def topics(before: Before = LAST, limit: Limit = 20) -> schemas.PageOut[schemas.TopicOut]:
         found = await list_topics(winnow.database, before=before, limit=limit)
         items = [schemas.TopicOut(**asdict(item)) for item in found]
         return schemas.PageOut(items=items, next_before=_next(found, limit))
 
-    @app.get("/api/v1/messages", summary="Messages, newest first", dependencies=needs(Scope.READ))
+    @app.get("/api/v1/messages", summary="Messages, newest first")
     async def messages(
         channel: str | None = None, before: Before = LAST, limit: Limit = 20
     ) -> schemas.PageOut[schemas.MessageOut]:
@@ -138,7 +137,6 @@ def _add_work_routes(app: FastAPI, winnow: Winnow) -> None:
         status_code=HTTPStatus.CREATED,
         response_model=schemas.StoredOut,
         responses=STORED_RESPONSES,
-        dependencies=needs(Scope.WRITE),
     )
     async def store(body: schemas.MessagesIn) -> Response:
         return await (store_many(intake, body) if isinstance(body, list) else store_one(intake, body))
@@ -147,7 +145,6 @@ def _add_work_routes(app: FastAPI, winnow: Winnow) -> None:
         "/api/v1/knowledge/extract",
         summary="Extract now",
         status_code=HTTPStatus.ACCEPTED,
-        dependencies=needs(Scope.WRITE),
     )
     async def extract(body: schemas.ExtractIn) -> schemas.AcceptedOut:
         ids = body.message_ids
@@ -161,7 +158,6 @@ def _add_work_routes(app: FastAPI, winnow: Winnow) -> None:
         summary="Embed what has no vector",
         status_code=HTTPStatus.ACCEPTED,
         responses={200: {"model": schemas.BackfillOut, "description": "A dry run: counted, and nothing started."}},
-        dependencies=needs(Scope.ADMIN),
     )
     async def backfill(body: schemas.BackfillIn, response: Response) -> schemas.BackfillOut:
         counts = await winnow.embeddings.counts()
@@ -172,7 +168,7 @@ def _add_work_routes(app: FastAPI, winnow: Winnow) -> None:
             await app.state.backfills.start(tuple(body.kinds), body.batch_size)
         return schemas.BackfillOut(without_vector=pending, started=not body.dry_run)
 
-    @app.get("/api/v1/status", summary="Where everything stands", dependencies=needs(Scope.READ))
+    @app.get("/api/v1/status", summary="Where everything stands")
     async def status() -> schemas.StatusOut:
         return status_out(await overview(winnow.overviewing()))
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
-
-from fastapi import Depends, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
-from starlette.exceptions import HTTPException
+from typing import TYPE_CHECKING, Any
 
 from winnow.api.limits import TokenBuckets, busy, discard
 from winnow.api.problems import problem, problem_of
+from winnow.api.requests import header
 from winnow.domain.keys import Caller, Scope, WrittenKey
 from winnow.errors import WinnowError
 
@@ -27,9 +24,24 @@ MOST_TRUSTED = 1000
 # Wrong keys from one address: nobody guesses 256 bits, but nobody shall keep the database busy with trying either.
 WRONG_PER_SECOND, WRONG_BURST = 1.0, 20.0
 OPEN_PATHS = frozenset({"/", "/page.css", "/page.js", "/openapi.json", "/health/live", "/health/ready"})
+# Who may do what. A route that is missing here takes an admin's key.
+NEEDED = {
+    ("GET", "/api/v1/search"): Scope.READ,
+    ("GET", "/api/v1/atoms"): Scope.READ,
+    ("GET", "/api/v1/topics"): Scope.READ,
+    ("GET", "/api/v1/messages"): Scope.READ,
+    ("GET", "/api/v1/status"): Scope.READ,
+    ("POST", "/api/v1/messages"): Scope.WRITE,
+    ("POST", "/api/v1/knowledge/extract"): Scope.WRITE,
+    ("POST", "/api/v1/embeddings/backfill"): Scope.ADMIN,
+}
 ASKS = {"WWW-Authenticate": 'Bearer realm="winnow"'}
-
-bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="`winnow keys create NAME` makes one.")
+SCHEME = "API key"
+SCHEME_DESCRIPTION = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "Asked for when the API listens beyond loopback; `winnow keys create NAME` makes one.",
+}
 
 
 class Guard:
@@ -61,16 +73,25 @@ class Guard:
         except WinnowError as error:
             answer = problem_of(error)
         else:
-            if not (wait := self._requests.wait_seconds(str(caller.id))):
-                scope.setdefault("state", {})["caller"] = caller
+            if (refusal := self._refusal(scope, caller)) is None:
                 await self._app(scope, receive, send)
                 return
-            answer = busy(wait, f"the key {caller.name!r} has made too many requests")
+            answer = refusal
         await discard(receive)
         await answer(scope, receive, send)
 
+    def _refusal(self, scope: Connection, caller: Caller) -> ASGIApp | None:
+        if wait := self._requests.wait_seconds(str(caller.id)):
+            return busy(wait, f"the key {caller.name!r} has made too many requests")
+        needed = NEEDED.get((scope["method"], scope["path"]), Scope.ADMIN)
+        if caller.may(needed):
+            return None
+        has = ", ".join(sorted(caller.scopes))
+        sentence = f"this needs a key with scope {needed.value}; {caller.name!r} has {has}"
+        return problem(HTTPStatus.FORBIDDEN, sentence)
+
     async def _caller(self, scope: Connection) -> Caller:
-        kind, _, given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").partition(" ")
+        kind, _, given = header(scope, b"authorization").partition(" ")
         given = given.strip()
         trusted, until = self._trusted.get(given, (None, 0.0))
         if trusted is not None and time.monotonic() < until:
@@ -103,17 +124,9 @@ def _what_to_send(kind: str) -> str:
     return "this API asks for a key: send Authorization: Bearer KEY; make one with: winnow keys create NAME"
 
 
-async def permitted(
-    needed: SecurityScopes, request: Request, _key: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
-) -> None:
-    """Raises 403 when the caller's key is not good for what a route declares; without a guard nobody has a key."""
-    caller: Caller | None = getattr(request.state, "caller", None)
-    for scope in needed.scopes:
-        if caller is not None and not caller.may(Scope(scope)):
-            has = ", ".join(sorted(caller.scopes))
-            raise HTTPException(HTTPStatus.FORBIDDEN, f"this needs a key with scope {scope}; {caller.name!r} has {has}")
-
-
-def needs(scope: Scope) -> list[Any]:
-    """The dependencies of a route that takes this scope."""
-    return [Security(permitted, scopes=[scope.value])]
+def describe(description: dict[str, Any]) -> dict[str, Any]:
+    """Adds to an OpenAPI description that keys are asked for, and which scope each operation takes."""
+    description.setdefault("components", {})["securitySchemes"] = {SCHEME: SCHEME_DESCRIPTION}
+    for (method, path), scope in NEEDED.items():
+        description["paths"][path][method.lower()]["security"] = [{SCHEME: [scope.value]}]
+    return description

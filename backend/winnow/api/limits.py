@@ -114,7 +114,7 @@ class Uploads:
 
     async def _in_a_slot(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with asyncio.timeout(SLOT_SECONDS):
+            async with asyncio.timeout(SLOT_SECONDS if self._slots.locked() else None):
                 await self._slots.acquire()
         except TimeoutError:
             await busy(1, "this process has all hands full")(scope, receive, send)

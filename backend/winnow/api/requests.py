@@ -1,4 +1,4 @@
-"""Every request has an id, which its log lines and the tasks it causes carry, and one closing line."""
+"""Every request has an id, which its log lines and the tasks it causes carry, safe headers, and one closing line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ SAFE_HEADERS = (
 
 
 class RequestLog:
-    """ASGI middleware: takes or makes `X-Request-ID`, binds it, answers with it, and logs how the request ended."""
+    """ASGI middleware: takes or makes `X-Request-ID`, binds it, answers with it, and logs how the request ended.
+
+    Every answer also tells browsers to be careful with it. No other site may read any (no CORS).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -59,7 +62,7 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message.setdefault("headers", []).append((b"x-request-id", request_id.encode()))
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *SAFE_HEADERS]
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -78,25 +81,16 @@ class RequestLog:
 
 
 def _request_id(scope: Scope) -> str:
-    given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    given = header(scope, b"x-request-id")
     return given if PLAIN_ID.fullmatch(given) else uuid4().hex
 
 
-class SafeHeaders:
-    """ASGI middleware: tells browsers to be careful with every answer. No other site may read any (no CORS)."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one connection."""
-
-        async def send_safely(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *SAFE_HEADERS]
-            await send(message)
-
-        await self._app(scope, receive, send_safely)
+def header(scope: Scope, name: bytes) -> str:
+    """A request's header, empty when there is none."""
+    for given, value in scope["headers"]:
+        if given == name:
+            return str(value, "latin-1")
+    return ""
 
 
 class LoopbackNames:
@@ -118,5 +112,4 @@ class LoopbackNames:
 
 
 def _called(scope: Scope) -> str:
-    host: str = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-    return PORT.sub("", host)
+    return PORT.sub("", header(scope, b"host"))

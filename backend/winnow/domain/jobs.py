@@ -62,6 +62,14 @@ class Dispatcher(Protocol):
         ...
 
 
+def merged(jobs: Iterable[Job]) -> list[Job]:
+    """The same work in one job of each sort, ids in the order they came."""
+    together: dict[Job, list[int]] = {}
+    for job in jobs:
+        together.setdefault(replace(job, ids=()), []).extend(job.ids)
+    return [replace(sort, ids=tuple(ids)) for sort, ids in together.items()]
+
+
 def in_batches(jobs: Iterable[Job], size: int) -> Iterator[Job]:
     """The same work in jobs of at most `size` ids, in order; jobs without ids vanish."""
     for job in jobs:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from winnow.sources.base import Reading
     from winnow.storage.unit_of_work import UnitsOfWork
 
+# So many new rows make the planner's idea of the table useless, and PostgreSQL itself looks only once a minute.
+MANY = 1000
 CHUNK = 500
 CHUNK_CHARACTERS = 2_000_000
 STEP = 2_000  # items between two looks at the rest of the program: a signal is answered in the midst of junk, too
@@ -73,6 +75,7 @@ async def import_files(
     A file that cannot be read keeps no other one from being stored.
     """
     report = ImportReport()
+    planned_for = 0
     for path in paths:
         try:
             reading = open_source(path, channel=how.channel, timezone=how.timezone, date=how.day)
@@ -81,6 +84,9 @@ async def import_files(
         else:
             await _import_file(units, path, reading, report, tick)
             report.files += 1
+        if report.stored >= 2 * planned_for + MANY:
+            await units.refresh_statistics()
+            planned_for = report.stored
         tick(report)
         await asyncio.sleep(0)
     return report

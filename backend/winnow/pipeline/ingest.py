@@ -52,9 +52,9 @@ async def ingest(units: UnitsOfWork, messages: Sequence[IncomingMessage], *, lan
     Extraction needs no promise: the new messages are queued for it, and the sweeper starts it when there are enough. It
     also scores what a lost scoring job left unscored.
     """
-    async with units.begin() as work:
+    async with units.begin(one_statement=len(messages) == 1) as work:
         done = Ingested(tuple(await insert_messages(work, messages)))
         work.promise(ScoreJob(done.ids), lane)
         work.promise(EmbedJob(Kind.MESSAGES, done.ids), lane)
-    log.info("ingest.finished", stored=len(done.ids), known=done.known, differing=done.differing, lane=lane.value)
+    log.debug("ingest.finished", stored=len(done.ids), known=done.known, differing=done.differing, lane=lane.value)
     return done

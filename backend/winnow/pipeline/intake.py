@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,40 +22,47 @@ if TYPE_CHECKING:
     from winnow.storage.unit_of_work import UnitsOfWork
 
 MOST_MESSAGES = 1000
+WRITERS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Request:
     messages: Sequence[IncomingMessage]
     answer: asyncio.Future[Ingested]
+    context: Context
 
 
 class Intake:
     """Stores what concurrent callers bring; each returns once its own messages are committed.
 
-    Whoever finds no transaction open opens one for everybody who waits; its log lines and the tasks carry that
-    caller's request id.
+    At most two transactions are under way: one commits while the next is filled. Its log lines and the tasks carry the
+    request id of the first caller in it.
     """
 
     def __init__(self, units: UnitsOfWork, lane: Lane) -> None:
         self._units = units
         self._lane = lane
         self._waiting: deque[_Request] = deque()
-        self._one_at_a_time = asyncio.Lock()
+        self._writers: set[asyncio.Task[None]] = set()
 
     async def store(self, messages: Sequence[IncomingMessage]) -> Ingested:
         """Stores the messages, perhaps together with others'. Raises as `ingest` does."""
-        request = _Request(messages, asyncio.get_running_loop().create_future())
+        request = _Request(messages, asyncio.get_running_loop().create_future(), copy_context())
         self._waiting.append(request)
+        if len(self._writers) < WRITERS:
+            writer = asyncio.create_task(self._write_all(), name="intake")
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
         try:
-            async with self._one_at_a_time:
-                while not request.answer.done():
-                    # Shielded: a caller that is cancelled must not take the others' messages along.
-                    await asyncio.shield(asyncio.create_task(self._write(self._next()), name="intake"))
+            return await asyncio.shield(request.answer)
         finally:
             if request in self._waiting:  # cancelled before its turn
                 self._waiting.remove(request)
-        return request.answer.result()
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            requests = self._next()
+            await asyncio.create_task(self._write(requests), name="intake", context=requests[0].context)
 
     def _next(self) -> list[_Request]:
         """The first in the queue, and those behind it while there is room."""
@@ -74,6 +82,7 @@ class Intake:
             if len(requests) == 1 or isinstance(error, Transient):
                 for request in requests:
                     request.answer.set_exception(error)
+                    request.answer.exception()  # a caller that has gone will not look at it
                 return
             for request in requests:  # one caller's message is at fault, and no other caller shall pay for it
                 await self._write([request])

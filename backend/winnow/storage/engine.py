@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pgvector.asyncpg import register_vector
 from sqlalchemy import event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from winnow.errors import InvalidSettings, SetupFault
@@ -17,11 +19,13 @@ from winnow.storage.refusals import keep_rows_private, translated
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 # A search asks for at most this many neighbours; HNSW never returns more rows than it has candidates.
 CANDIDATES = 100
 CONNECT_SECONDS = 10
+IDLE_SECONDS = 5.0
 SERVER_SETTINGS = {
     "application_name": "winnow",
     "hnsw.ef_search": str(CANDIDATES),
@@ -61,16 +65,32 @@ def engine_for(url: str, *, pool_size: int = 10, speaks_vectors: bool = True) ->
         pool_size=pool_size,
         max_overflow=pool_size,
         hide_parameters=True,  # what people wrote has no place in errors and logs
-        pool_pre_ping=True,  # a restarted server is noticed before it costs a task
         connect_args={
             "timeout": CONNECT_SECONDS,
             "server_settings": SERVER_SETTINGS,
         },
     )
     keep_rows_private(engine)
+    event.listen(engine.sync_engine.pool, "checkin", _note_time)
+    event.listen(engine.sync_engine.pool, "checkout", partial(_require_alive, engine.dialect))
     if speaks_vectors:
         event.listen(engine.sync_engine, "connect", _register_vector)
     return engine
+
+
+def _note_time(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _require_alive(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """A connection that the server has closed is replaced before it costs a task; one that was idle is asked first.
+
+    SQLAlchemy's `pool_pre_ping` would ask each time: a round trip for every statement. asyncpg knows by itself when a
+    server ends or falls; only what a network swallowed has to be asked for.
+    """
+    idle_seconds = time.monotonic() - record.info.get("used_at", 0.0)
+    if connection.driver_connection.is_closed() or (idle_seconds > IDLE_SECONDS and not dialect.do_ping(connection)):
+        raise DisconnectionError
 
 
 def _register_vector(connection: DBAPIConnection, _record: Any) -> None:
@@ -128,10 +148,10 @@ class Database:
             async with self._engine.connect() as connection:
                 yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
-    async def count(self, event_name: str) -> None:
-        """Adds one to a counter of rare events, which all processes share and `winnow status` shows."""
+    async def count(self, event_name: str, times: int = 1) -> None:
+        """Adds to a counter of rare events, which all processes share and `winnow status` shows."""
         async with self.autocommit() as connection:
-            await fetch(connection, "count_event", event_name)
+            await fetch(connection, "count_event", event_name, times)
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -26,8 +26,14 @@ WITH given AS (
 SELECT coalesce(s.id, m.id) AS id, s.id IS NOT NULL AS new, coalesce(s.text, m.text) <> g.text AS differs
 FROM given g
 LEFT JOIN stored s USING (source, channel, external_id)
-LEFT JOIN messages m USING (source, channel, external_id)
+LEFT JOIN LATERAL (  -- LIMIT keeps it a question of its own, which is not asked for what was stored now
+    SELECT old.id, old.text FROM messages old
+    WHERE s.id IS NULL AND old.source = g.source AND old.channel = g.channel AND old.external_id = g.external_id LIMIT 1
+) m ON true
 ORDER BY g.place
+
+-- name: analyze_messages
+ANALYZE messages
 
 -- Texts to score. $1 ids.
 -- name: unscored_messages
@@ -40,10 +46,10 @@ UPDATE messages m SET importance = given.importance, signal = given.signal
 FROM unnest($1::bigint[], $2::real[], $3::text[]) AS given (id, importance, signal), locked
 WHERE m.id = given.id AND m.id = locked.id AND m.importance IS NULL
 
--- Rare events, counted together. $1 name.
+-- Rare events, counted together. $1 name, $2 how many.
 -- name: count_event
-INSERT INTO counters AS c (name, value) VALUES ($1, 1)
-ON CONFLICT (name) DO UPDATE SET value = c.value + 1, changed_at = now()
+INSERT INTO counters AS c (name, value) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET value = c.value + excluded.value, changed_at = now()
 
 -- name: read_counters
 SELECT name, value FROM counters ORDER BY name
