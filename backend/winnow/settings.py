@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 Seconds = Annotated[float, Field(gt=0)]
-
-# All that stands before the host: a password may hold slashes and further @.
-_CREDENTIALS = re.compile(r"(?<=//)\S*@")
 
 
 def default_data_dir() -> Path:
@@ -61,7 +57,7 @@ class Settings(BaseSettings):
     api_keys: Literal["auto", "always", "never"] = Field(
         "auto", description="Whether callers need an API key; auto: when the API listens beyond loopback."
     )
-    api_max_body_bytes: int = Field(10_000_000, ge=1000, description="Largest body of a request.")
+    api_max_body_bytes: int = Field(5_000_000, ge=1000, description="Largest body of a request.")
     api_requests_per_second: float = Field(100, gt=0, description="Requests of one API key; twice as many in a burst.")
     api_concurrency: int = Field(64, ge=1, le=1000, description="Requests in hand at once; others wait their turn.")
 
@@ -188,7 +184,7 @@ def load_settings(**overrides: object) -> Settings:
         _refuse_unknown([*os.environ, *_env_file_values()])
         return Settings(_env_file=_env_file(), **given)  # type: ignore[arg-type]
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"{Path('.env').absolute()} cannot be read: {error}") from error
+        raise InvalidSettings(f"the file .env of this folder cannot be read: {error}") from error
     except ValidationError as error:
         raise InvalidSettings(
             "; ".join(_sentence(detail["loc"], detail["msg"]) for detail in error.errors())
@@ -208,12 +204,12 @@ def show_settings(settings: Settings, **overrides: object) -> list[ShownSetting]
     """Every setting, in the order they are declared; `overrides` as they were given to `load_settings`."""
     places: list[tuple[str, Mapping[str, str | None]]] = [
         ("environment", dict(os.environ)),
-        (str(Path(".env").absolute()), _env_file_values()),
+        (".env", _env_file_values()),
     ]
     return [
         ShownSetting(
             name=variables_of(name)[0],
-            value=_without_secrets(getattr(settings, name)),
+            value=_without_secrets(name, getattr(settings, name)),
             origin="command line" if overrides.get(name) is not None else _origin(name, places),
         )
         for name in Settings.model_fields
@@ -235,13 +231,22 @@ def _origin(name: str, places: Sequence[tuple[str, Mapping[str, str | None]]]) -
     return "default"
 
 
-def _without_secrets(value: object) -> str | None:
+def _without_secrets(name: str, value: object) -> str | None:
     if value is None:
         return None
     text = value.get_secret_value() if isinstance(value, SecretStr) else _plain(value)
-    if "://" in text:
-        return _CREDENTIALS.sub("***@", text)
+    if name.endswith("_url"):
+        return _without_credentials(text)
     return "***" if isinstance(value, SecretStr) else text
+
+
+def _without_credentials(url: str) -> str:
+    """The URL as it may be shown: a password may hold slashes, blanks and further @, and stand in the query too."""
+    scheme, slashes, rest = url.partition("://") if "://" in url else ("", "", url)
+    credentials, at, place = rest.rpartition("@")
+    host, question, query = place.partition("?")
+    hidden = "&".join(f"{part.partition('=')[0]}=***" for part in query.split("&")) if query else ""
+    return f"{scheme}{slashes}{'***' if credentials else ''}{at}{host}{question}{hidden}"
 
 
 def _plain(value: object) -> str:

@@ -150,11 +150,27 @@ def test_every_setting_is_shown_with_its_origin_and_no_secret_is(
     assert shown["DATABASE_URL"] == ("postgresql://***@db:5432/winnow", "environment")
     assert shown["NATS_URL"] == ("nats://***@nats:4222", "environment, WINNOW_NATS_URL")
     assert shown["WINNOW_OLLAMA_URL"] == ("http://***@gpu:11434", "environment")
-    assert shown["OPENAI_API_KEY"] == ("***", str(tmp_path / ".env"))
-    assert shown["WINNOW_BATCH_SIZE"] == ("7", str(tmp_path / ".env"))
+    assert shown["OPENAI_API_KEY"] == ("***", ".env")
+    assert shown["WINNOW_BATCH_SIZE"] == ("7", ".env")
     assert shown["WINNOW_LEASE_SECONDS"] == ("60", "default")
     assert shown["WINNOW_LANES"] == ("live", "command line")
     assert shown["WINNOW_API_PORT"] == (None, "default")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:pa ss@h/db", "postgresql://***@h/db"),
+        ("postgresql://h/db?user=u&password=secret", "postgresql://h/db?user=***&password=***"),
+        ("postgresql://u:p@ss/w?rd@h/db", "postgresql://***@h/db"),
+        ("user:secret@gpu:11434", "***@gpu:11434"),
+        ("nats://h:4222", "nats://h:4222"),
+    ],
+)
+def test_credentials_in_a_url_are_never_shown(url: str, shown: str) -> None:
+    told = {one.name: one.value for one in show_settings(load_settings(ollama_url=url))}["WINNOW_OLLAMA_URL"]
+    assert told is not None
+    assert told == shown
 
 
 @pytest.mark.parametrize("value", ["http://nats:4222", "nats://", "nats://host:port", "postgresql://h/d"])

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Query, Response
 from fastapi.responses import JSONResponse
 
 from winnow.api import schemas
@@ -16,12 +16,12 @@ from winnow.api.backfills import Backfills
 from winnow.api.guard import Guard, describe
 from winnow.api.limits import Uploads
 from winnow.api.problems import PROBLEM_RESPONSE, add_error_handlers, problem
+from winnow.api.readiness import Readiness
 from winnow.api.requests import LoopbackNames, RequestLog
 from winnow.api.storing import store_many, store_one
 from winnow.domain.jobs import Kind, Lane
 from winnow.domain.knowledge import AtomType
 from winnow.domain.messages import storable
-from winnow.errors import WinnowError
 from winnow.pipeline.intake import Intake
 from winnow.pipeline.overview import overview
 from winnow.pipeline.request_extraction import request_extraction
@@ -59,6 +59,7 @@ def create_app(winnow: Winnow) -> FastAPI:
         description="Team chat as knowledge that can be found again.",
         docs_url=None,  # its pages would load scripts from elsewhere; /openapi.json is all there is to know
         redoc_url=None,
+        redirect_slashes=False,
         responses={"4XX": PROBLEM_RESPONSE},
     )
     app.state.winnow = winnow
@@ -178,13 +179,13 @@ def _add_health_routes(app: FastAPI, winnow: Winnow) -> None:
     async def live() -> dict[str, str]:
         return {"status": "alive"}
 
+    readiness = Readiness(winnow)
+
     @app.get("/health/ready", summary="Do the database and NATS answer?", tags=["health"])
-    async def ready(_request: Request) -> JSONResponse:
-        try:
-            await winnow.spaces.current()
-            await winnow.overviewing().queue.depth(Lane.LIVE)
-        except WinnowError as error:
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    async def ready() -> JSONResponse:
+        if reason := await readiness.ask():
+            shown = "the database or NATS does not answer" if winnow.settings.keys_required else reason
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, shown)
         return JSONResponse({"status": "ready"})
 
 

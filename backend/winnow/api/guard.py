@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from winnow.api.limits import TokenBuckets, busy, discard
 from winnow.api.problems import problem, problem_of
 from winnow.api.requests import header
-from winnow.domain.keys import Caller, Scope, WrittenKey
+from winnow.domain.keys import Scope, WrittenKey
 from winnow.errors import WinnowError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Send
     from starlette.types import Scope as Connection
 
-    from winnow.storage.keys import KeyStore
+    from winnow.domain.keys import Caller
+    from winnow.storage.keys import KeyStore, StoredKey
 
-# Seconds for which a key that was recognised is not looked up again: how long a revoked one may still be good.
-TRUSTED_SECONDS = 5.0
-MOST_TRUSTED = 1000
-# Wrong keys from one address: nobody guesses 256 bits, but nobody shall keep the database busy with trying either.
-WRONG_PER_SECOND, WRONG_BURST = 1.0, 20.0
+log = structlog.get_logger(__name__)
+
+# How old the keys in memory may be: how long a revoked one is still good. One that is not among them may be new.
+KNOWN_SECONDS = 5.0
+NEW_SECONDS = 0.5
 OPEN_PATHS = frozenset({"/", "/page.css", "/page.js", "/openapi.json", "/health/live", "/health/ready"})
 # Who may do what. A route that is missing here takes an admin's key.
 NEEDED = {
@@ -44,6 +48,45 @@ SCHEME_DESCRIPTION = {
 }
 
 
+class KeyRing:
+    """The keys in force, in memory: a wrong key, or a thousand of them, asks the database nothing."""
+
+    def __init__(self, store: KeyStore) -> None:
+        self._store = store
+        self._keys: dict[int, StoredKey] = {}
+        self._read_at = -KNOWN_SECONDS
+        self._used: set[int] = set()
+        self._noting: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.Lock()
+
+    async def recognise(self, key: WrittenKey) -> Caller | None:
+        """Whose key it is; None when it is nobody's, or revoked. Raises as `Database.transaction` does."""
+        await self._read_again(KNOWN_SECONDS if key.id in self._keys else NEW_SECONDS)
+        stored = self._keys.get(key.id)
+        if stored is None or not key.proves(stored.secret_hash):
+            return None
+        if key.id not in self._used:
+            self._used.add(key.id)
+            noting = asyncio.create_task(self._note(key.id), name="note the use of a key")
+            self._noting.add(noting)
+            noting.add_done_callback(self._noting.discard)
+        return stored.caller
+
+    async def _read_again(self, after_seconds: float) -> None:
+        async with self._reading:
+            if time.monotonic() - self._read_at < after_seconds:
+                return
+            self._keys = await self._store.in_force()
+            self._read_at = time.monotonic()
+            self._used.clear()
+
+    async def _note(self, key_id: int) -> None:
+        try:
+            await self._store.mark_used(key_id)
+        except Exception as error:  # noqa: BLE001 - a disk that is full, or a server that may only be read, refuses nobody
+            log.warning("keys.use_not_noted", reason=str(error))
+
+
 class Guard:
     """ASGI middleware: recognises the caller by `Authorization: Bearer KEY`, and keeps each to its share of requests.
 
@@ -55,33 +98,30 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, keys: KeyStore, requests_per_second: float) -> None:
         self._app = app
-        self._keys = keys
+        self._keys = KeyRing(keys)
         self._requests = TokenBuckets(requests_per_second, 2 * requests_per_second)
-        self._wrong = TokenBuckets(WRONG_PER_SECOND, WRONG_BURST)
-        self._trusted: dict[str, tuple[Caller, float]] = {}
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Handles one connection."""
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
-        answer: ASGIApp
+        kind, _, given = header(scope, b"authorization").partition(" ")
+        key = WrittenKey.read(given.strip()) if kind.lower() == "bearer" else None
         try:
-            caller = await self._caller(scope)
-        except _Refused as refused:
-            answer = refused.answer
+            caller = await self._keys.recognise(key) if key else None
         except WinnowError as error:
-            answer = problem_of(error)
+            refusal: ASGIApp | None = problem_of(error)
         else:
-            if (refusal := self._refusal(scope, caller)) is None:
-                await self._app(scope, receive, send)
-                return
-            answer = refusal
+            refusal = self._refusal(scope, caller) if caller else _unknown(sent=bool(kind))
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
         await discard(receive)
-        await answer(scope, receive, send)
+        await refusal(scope, receive, send)
 
     def _refusal(self, scope: Connection, caller: Caller) -> ASGIApp | None:
-        if wait := self._requests.wait_seconds(str(caller.id)):
+        if wait := self._requests.wait_seconds(caller.id):
             return busy(wait, f"the key {caller.name!r} has made too many requests")
         needed = NEEDED.get((scope["method"], scope["path"]), Scope.ADMIN)
         if caller.may(needed):
@@ -90,38 +130,12 @@ class Guard:
         sentence = f"this needs a key with scope {needed.value}; {caller.name!r} has {has}"
         return problem(HTTPStatus.FORBIDDEN, sentence)
 
-    async def _caller(self, scope: Connection) -> Caller:
-        kind, _, given = header(scope, b"authorization").partition(" ")
-        given = given.strip()
-        trusted, until = self._trusted.get(given, (None, 0.0))
-        if trusted is not None and time.monotonic() < until:
-            return trusted
-        address = scope["client"][0] if scope.get("client") else ""
-        if wait := self._wrong.wait_seconds(address, take=0):
-            raise _Refused(busy(wait, "too many wrong keys have come from your address"))
-        key = WrittenKey.read(given) if kind.lower() == "bearer" else None
-        caller = await self._keys.recognise(key) if key else None
-        if caller is None:
-            self._trusted.pop(given, None)
-            if kind:
-                self._wrong.wait_seconds(address)
-            raise _Refused(problem(HTTPStatus.UNAUTHORIZED, _what_to_send(kind), ASKS))
-        if len(self._trusted) >= MOST_TRUSTED:
-            self._trusted.clear()
-        self._trusted[given] = (caller, time.monotonic() + TRUSTED_SECONDS)
-        return caller
 
-
-class _Refused(Exception):
-    def __init__(self, answer: ASGIApp) -> None:
-        super().__init__()
-        self.answer = answer
-
-
-def _what_to_send(kind: str) -> str:
-    if kind:
-        return "this key is not known, or was revoked; make one with: winnow keys create NAME"
-    return "this API asks for a key: send Authorization: Bearer KEY; make one with: winnow keys create NAME"
+def _unknown(*, sent: bool) -> ASGIApp:
+    sentence = "this API asks for a key: send Authorization: Bearer KEY; make one with: winnow keys create NAME"
+    if sent:
+        sentence = "this key is not known, or was revoked; make one with: winnow keys create NAME"
+    return problem(HTTPStatus.UNAUTHORIZED, sentence, ASKS)
 
 
 def describe(description: dict[str, Any]) -> dict[str, Any]:

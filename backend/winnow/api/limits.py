@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import math
 import time
-from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-MOST_CALLERS = 10_000
 BODY_SECONDS = 30.0
 DISCARD_SECONDS = 10.0
 MOST_DISCARDED_BYTES = 256 * 2**20
@@ -31,26 +29,20 @@ CLOSE = {"Connection": "close"}
 
 
 class TokenBuckets:
-    """A bucket of `burst` tokens for each caller, filled at `per_second`; each request takes one.
-
-    The callers that were away longest are forgotten beyond `MOST_CALLERS`: their buckets would be full by then.
-    """
+    """A bucket of `burst` tokens for each caller, filled at `per_second`; each request takes one."""
 
     def __init__(self, per_second: float, burst: float) -> None:
         self._per_second = per_second
         self._burst = burst
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: dict[int, tuple[float, float]] = {}
 
-    def wait_seconds(self, caller: str, *, take: float = 1.0) -> float:
-        """Takes a token and returns 0; or how long to wait until there is one. `take=0` only looks."""
+    def wait_seconds(self, caller: int) -> float:
+        """Takes a token and returns 0; or how long to wait until there is one."""
         now = time.monotonic()
         left, seen = self._buckets.get(caller, (self._burst, now))
         left = min(self._burst, left + (now - seen) * self._per_second)
         wait = max(0.0, (1.0 - left) / self._per_second)
-        self._buckets[caller] = (left if wait else left - take, now)
-        self._buckets.move_to_end(caller)
-        if len(self._buckets) > MOST_CALLERS:
-            self._buckets.popitem(last=False)
+        self._buckets[caller] = (left if wait else left - 1.0, now)
         return wait
 
 
@@ -74,28 +66,30 @@ class Uploads:
         if scope["method"] not in WITH_BODY:
             await self._in_a_slot(scope, receive, send)
             return
-        body = bytearray()
+        chunks: list[bytes] = []
         try:
-            refusal = await self._fill(body, receive)
+            refusal = await self._fill(chunks, receive)
             if refusal is None:
-                await self._in_a_slot(scope, _replay(bytes(body), receive), send)
+                await self._in_a_slot(scope, _replay(b"".join(chunks), receive), send)
             else:
                 await refusal(scope, receive, send)
         except ClientGone:
-            log.info("request.gone", path=scope["path"], received_bytes=len(body))
+            log.info("request.gone", path=scope["path"])
         finally:
-            self._held_bytes -= len(body)
+            self._let_go(chunks)
 
-    async def _fill(self, body: bytearray, receive: Receive) -> ASGIApp | None:
+    async def _fill(self, chunks: list[bytes], receive: Receive) -> ASGIApp | None:
         """Reads to the end; what to answer when the body cannot be taken. Raises ClientGone."""
+        size, more = 0, True
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                more = True
                 while more:
                     chunk, more = await _next_chunk(receive)
-                    body += chunk
+                    chunks.append(chunk)
+                    size += len(chunk)
                     self._held_bytes += len(chunk)
-                    if refusal := self._objection(len(body)):
+                    if refusal := self._objection(size):
+                        self._let_go(chunks)
                         if more:
                             await discard(receive)
                         return refusal
@@ -103,6 +97,10 @@ class Uploads:
             sentence = f"the body was not here after {BODY_SECONDS:.0f} s; send it faster, or less of it"
             return problem(HTTPStatus.REQUEST_TIMEOUT, sentence, CLOSE)
         return None
+
+    def _let_go(self, chunks: list[bytes]) -> None:
+        self._held_bytes -= sum(map(len, chunks))
+        chunks.clear()
 
     def _objection(self, size: int) -> ASGIApp | None:
         if size > self._most_bytes:
@@ -113,16 +111,24 @@ class Uploads:
         return None
 
     async def _in_a_slot(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers once the slot is free again: who reads slowly holds up nobody. No answer here is a long one."""
         try:
             async with asyncio.timeout(SLOT_SECONDS if self._slots.locked() else None):
                 await self._slots.acquire()
         except TimeoutError:
             await busy(1, "this process has all hands full")(scope, receive, send)
             return
+        answer: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            answer.append(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, keep)
         finally:
             self._slots.release()
+        for message in answer:
+            await send(message)
 
 
 class ClientGone(Exception):

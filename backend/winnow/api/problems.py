@@ -92,10 +92,16 @@ def _sentence(detail: dict[str, Any]) -> str:
 
 async def _http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
-    headers = dict(error.headers or {})
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # Starlette names those of the first route only
-        headers["Allow"] = ", ".join(_methods_at(request))
-    return problem(HTTPStatus(error.status_code), str(error.detail), headers)
+    headers, detail = dict(error.headers or {}), str(error.detail)
+    match error.status_code:
+        case HTTPStatus.METHOD_NOT_ALLOWED:  # Starlette names those of the first route only
+            headers["Allow"] = ", ".join(_methods_at(request))
+            detail = f"this path takes {headers['Allow']}"
+        case HTTPStatus.NOT_FOUND:
+            detail = "there is nothing at this path; /openapi.json tells what there is"
+        case HTTPStatus.BAD_REQUEST:
+            detail = "the body cannot be read: send JSON in UTF-8, not nested very deep"
+    return problem(HTTPStatus(error.status_code), detail, headers)
 
 
 def _methods_at(request: Request) -> list[str]:

@@ -30,6 +30,8 @@ from winnow.domain.jobs import Kind
 from winnow.domain.messages import MAX_NAME_CHARACTERS, MAX_TEXT_CHARACTERS, IncomingMessage
 
 MOST_MESSAGES = 1000
+MOST_MEMBERS = 20
+MOST_KINDS = 10
 MOST_IDS = 10_000
 LAST_ID = 2**53 - 1  # what every reader of JSON can hold
 
@@ -73,11 +75,23 @@ Id = Annotated[int, Field(ge=1, le=LAST_ID, strict=True), BeforeValidator(_whole
 BatchSize = Annotated[int, Field(ge=1, le=2048, strict=True), BeforeValidator(_whole)]
 
 
-class MessageIn(BaseModel):
+class GivenIn(BaseModel):
+    """What callers send. An object with very many members is refused before each of them is told."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_members(cls, value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > MOST_MEMBERS:
+            raise ValueError(f"this has {len(value):,} members, and there are {len(cls.model_fields)}")
+        return value
+
+
+class MessageIn(GivenIn):
     """A message to store; `external_id` names it, so that sending it again changes nothing."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "example": {
                 "channel": "backend",
@@ -164,11 +178,10 @@ class StoredOut(BaseModel):
     refused: list[RefusedOut] = Field(default_factory=list)
 
 
-class ExtractIn(BaseModel):
+class ExtractIn(GivenIn):
     """Which messages to extract from: these ids, or all unclaimed ones, of one channel or of all."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "example": {"channel": "backend"},
             "not": {
@@ -197,12 +210,12 @@ class AcceptedOut(BaseModel):
     tasks: int
 
 
-class BackfillIn(BaseModel):
+class BackfillIn(GivenIn):
     """Which kinds to go over; `dry_run` only counts."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"kinds": ["atoms"], "dry_run": True}})
+    model_config = ConfigDict(json_schema_extra={"example": {"kinds": ["atoms"], "dry_run": True}})
 
-    kinds: list[Kind] = Field(default_factory=lambda: list(Kind), min_length=1)
+    kinds: list[Kind] = Field(default_factory=lambda: list(Kind), min_length=1, max_length=MOST_KINDS)
     batch_size: BatchSize = 100
     dry_run: StrictBool = False
 

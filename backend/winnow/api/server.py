@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ DEFAULT_PORT = 8420
 GRACE_SECONDS = 5
 # A browser opens connections ahead of need and keeps them silent; they come again when they are closed.
 HEAD_SECONDS = 15.0
+READ_SECONDS = 30.0
 
 
 def listen(host: str, port: int | None) -> socket.socket:
@@ -38,10 +40,17 @@ def listen(host: str, port: int | None) -> socket.socket:
     try:
         return _bind(host, DEFAULT_PORT if port is None else port)
     except OSError as error:
-        if port is None:
+        taken = error.errno in {errno.EADDRINUSE, errno.EACCES}
+        if port is None and taken:
             return _bind(host, 0)
+        if taken:
+            raise InvalidSettings(
+                f"port {port} on {host} cannot be had ({error.strerror}); choose another with WINNOW_API_PORT, or 0 "
+                "for any"
+            ) from error
         raise InvalidSettings(
-            f"port {port} on {host} cannot be had ({error.strerror}); choose another with WINNOW_API_PORT, or 0 for any"
+            f"the API cannot listen on {host} ({error.strerror}); WINNOW_API_HOST is an address of this machine, or "
+            "0.0.0.0 for all it has"
         ) from error
 
 
@@ -66,11 +75,15 @@ def url_of(bound: socket.socket) -> str:
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP that waits for a request's head only so long; uvicorn's own timer ends with the first byte of it."""
+    """HTTP that waits only so long for a request's head, and for a caller to read what it asked for.
+
+    uvicorn's own timer ends with the first byte of a head, and it has none for readers.
+    """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._deadline: asyncio.TimerHandle | None = None
+        self._reader_deadline: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -88,7 +101,24 @@ class PatientProtocol(H11Protocol):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_here()
+        self._reader_is_back()
         super().connection_lost(exc)
+
+    @override
+    def pause_writing(self) -> None:
+        """The caller does not read; what waits for it is memory of ours."""
+        super().pause_writing()
+        self._reader_deadline = self.loop.call_later(READ_SECONDS, self.transport.abort)
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._reader_is_back()
+
+    def _reader_is_back(self) -> None:
+        if self._reader_deadline is not None:
+            self._reader_deadline.cancel()
+            self._reader_deadline = None
 
     def _in_hand(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle  # None until the first request

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MAX_NAME_CHARACTERS = 256
+IDENTITY = ("source", "channel", "external_id")
+# An entry of PostgreSQL's index over the three holds 2,704 bytes.
+MAX_IDENTITY_BYTES = 2600
 # PostgreSQL's full text takes a text whose words need less than 1 MiB; no chat has messages even near to this.
 MAX_TEXT_CHARACTERS = 100_000
 # Years in which chats are written; also what PostgreSQL and every zone's arithmetic can hold.
@@ -34,8 +37,8 @@ class IncomingMessage:
         thread: the source's own thread or topic identity.
 
     Raises:
-        InvalidInput: a name is empty or longer than 256 characters, the text is longer than 100,000, or the time has
-            no zone or is none of 1970 to 2999.
+        InvalidInput: a name is empty or longer than 256 characters, the three that name the message have more than
+            2,600 bytes, the text is longer than 100,000 characters, or the time has no zone or is none of 1970 to 2999.
     """
 
     source: str
@@ -48,23 +51,31 @@ class IncomingMessage:
     thread: str | None = None
 
     def __post_init__(self) -> None:
-        for field in ("source", "channel", "external_id"):
-            if not getattr(self, field).strip():
-                raise InvalidInput(f"a message needs a {field}, and this one's is empty")
-        for field in ("source", "channel", "external_id", "author", "reply_to", "thread"):
-            value = getattr(self, field) or ""
-            if len(value) > MAX_NAME_CHARACTERS:
-                raise InvalidInput(f"a message's {field} has {len(value)} characters; {MAX_NAME_CHARACTERS} at most")
+        self._require_names()
         if self.sent_at.tzinfo is None:
             raise InvalidInput("a message's sent_at needs a time zone, for example 2026-01-31T09:30:00Z")
         if self.sent_at.year not in YEARS:
             raise InvalidInput(f"a message's sent_at is in {self.sent_at.year}; Winnow takes {YEARS[0]} to {YEARS[-1]}")
         if len(self.text) > MAX_TEXT_CHARACTERS:
             raise InvalidInput(f"a message's text has {len(self.text):,} characters; {MAX_TEXT_CHARACTERS:,} at most")
-        for field in ("source", "channel", "external_id", "author", "text", "reply_to", "thread"):
+        for field in (*IDENTITY, "author", "text", "reply_to", "thread"):
             value = getattr(self, field)
             if value is not None:
                 object.__setattr__(self, field, storable(value))
+
+    def _require_names(self) -> None:
+        for field in IDENTITY:
+            if not getattr(self, field).strip():
+                raise InvalidInput(f"a message needs a {field}, and this one's is empty")
+        for field in (*IDENTITY, "author", "reply_to", "thread"):
+            value = getattr(self, field) or ""
+            if len(value) > MAX_NAME_CHARACTERS:
+                raise InvalidInput(f"a message's {field} has {len(value)} characters; {MAX_NAME_CHARACTERS} at most")
+        size = sum(len(getattr(self, field).encode("utf-8", "replace")) for field in IDENTITY)
+        if size > MAX_IDENTITY_BYTES:
+            raise InvalidInput(
+                f"a message's {', '.join(IDENTITY)} have {size:,} bytes together; {MAX_IDENTITY_BYTES:,} at most"
+            )
 
 
 def storable(text: str) -> str:

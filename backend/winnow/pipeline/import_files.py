@@ -8,9 +8,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import structlog
+
 from winnow.domain.jobs import Lane
 from winnow.domain.messages import IncomingMessage
-from winnow.errors import InvalidInput
+from winnow.errors import InvalidInput, WinnowError
 from winnow.pipeline.ingest import ingest
 from winnow.sources.base import EXCERPT_CHARACTERS, Skipped
 from winnow.sources.recognise import open_source
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from winnow.sources.base import Reading
     from winnow.storage.unit_of_work import UnitsOfWork
+
+log = structlog.get_logger(__name__)
 
 # So many new rows make the planner's idea of the table useless, and PostgreSQL itself looks only once a minute.
 MANY = 1000
@@ -140,7 +144,19 @@ def _tell(report: ImportReport, path: Path, item: Skipped) -> None:
 async def _store(units: UnitsOfWork, path: Path, part: Sequence[Numbered], report: ImportReport) -> None:
     if not part:
         return
-    done = await ingest(units, [message for _, message in part], lane=Lane.BULK)
+    try:
+        done = await ingest(units, [message for _, message in part], lane=Lane.BULK)
+    except WinnowError:
+        raise
+    except Exception as error:  # the database refuses a message that we should have: it keeps no other one out
+        if len(part) > 1:
+            for one in part:
+                await _store(units, path, [one], report)
+            return
+        log.exception("import.refused_by_database")
+        report.broken += 1
+        _tell(report, path, _broken(*part[0], f"the database cannot hold it ({type(error).__name__})"))
+        return
     report.messages += len(part)
     report.stored += len(done.ids)
     report.known += done.known
@@ -149,8 +165,8 @@ async def _store(units: UnitsOfWork, path: Path, part: Sequence[Numbered], repor
     for (line, message), stored in zip(part, done.messages, strict=True):
         if stored.differs:
             reason = f"its identity {message.external_id} in {message.channel} has another text already, which stays"
-            _tell(
-                report,
-                path,
-                Skipped(line=line, reason=reason, excerpt=message.text[:EXCERPT_CHARACTERS], kind="broken"),
-            )
+            _tell(report, path, _broken(line, message, reason))
+
+
+def _broken(line: int, message: IncomingMessage, reason: str) -> Skipped:
+    return Skipped(line=line, reason=reason, excerpt=message.text[:EXCERPT_CHARACTERS], kind="broken")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from asyncpg.exceptions import InterfaceError, PostgresError
 from pgvector.asyncpg import register_vector
 from sqlalchemy import event, make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
@@ -19,13 +20,15 @@ from winnow.storage.refusals import keep_rows_private, translated
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+    import asyncpg
+    from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
 # A search asks for at most this many neighbours; HNSW never returns more rows than it has candidates.
 CANDIDATES = 100
 CONNECT_SECONDS = 10
 IDLE_SECONDS = 5.0
+PING_SECONDS = 2.0
 SERVER_SETTINGS = {
     "application_name": "winnow",
     "hnsw.ef_search": str(CANDIDATES),
@@ -72,7 +75,7 @@ def engine_for(url: str, *, pool_size: int = 10, speaks_vectors: bool = True) ->
     )
     keep_rows_private(engine)
     event.listen(engine.sync_engine.pool, "checkin", _note_time)
-    event.listen(engine.sync_engine.pool, "checkout", partial(_require_alive, engine.dialect))
+    event.listen(engine.sync_engine.pool, "checkout", _require_alive)
     if speaks_vectors:
         event.listen(engine.sync_engine, "connect", _register_vector)
     return engine
@@ -82,15 +85,25 @@ def _note_time(_connection: DBAPIConnection | None, record: ConnectionPoolEntry)
     record.info["used_at"] = time.monotonic()
 
 
-def _require_alive(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+def _require_alive(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
     """A connection that the server has closed is replaced before it costs a task; one that was idle is asked first.
 
     SQLAlchemy's `pool_pre_ping` would ask each time: a round trip for every statement. asyncpg knows by itself when a
     server ends or falls; only what a network swallowed has to be asked for.
     """
-    idle_seconds = time.monotonic() - record.info.get("used_at", 0.0)
-    if connection.driver_connection.is_closed() or (idle_seconds > IDLE_SECONDS and not dialect.do_ping(connection)):
+    if connection.driver_connection.is_closed():
         raise DisconnectionError
+    if time.monotonic() - record.info.get("used_at", time.monotonic()) > IDLE_SECONDS:
+        try:
+            connection.run_async(_ping)
+        except (OSError, TimeoutError, PostgresError, InterfaceError) as error:
+            connection.driver_connection.terminate()  # what swallowed the question would swallow a farewell
+            raise DisconnectionError from error
+
+
+async def _ping(connection: asyncpg.Connection) -> None:
+    async with asyncio.timeout(PING_SECONDS):
+        await connection.fetchval("SELECT 1")
 
 
 def _register_vector(connection: DBAPIConnection, _record: Any) -> None:

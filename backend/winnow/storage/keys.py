@@ -30,6 +30,14 @@ class KeyRecord:
     revoked_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key in force: whose it is, and what its secret must hash to."""
+
+    caller: Caller
+    secret_hash: bytes
+
+
 class KeyStore:
     """The keys of one database."""
 
@@ -40,8 +48,10 @@ class KeyStore:
         """A new key; its secret is told this once and stored nowhere.
 
         Raises:
-            InvalidInput: the name is empty, too long, has unprintable characters, or is that of a key in force.
+            InvalidInput: the name is empty, too long, a number, unprintable, or that of a key in force.
         """
+        if name.isdigit():
+            raise InvalidInput("a key's name is no number: `winnow keys revoke` takes names and numbers")
         if not name.strip() or len(name) > MAX_NAME_CHARACTERS or not name.isprintable():
             raise InvalidInput(f"a key's name has 1 to {MAX_NAME_CHARACTERS} printable characters")
         secret = new_secret()
@@ -69,11 +79,16 @@ class KeyStore:
             raise InvalidInput(f"no key in force is called {name_or_id!r}; see: winnow keys list")
         return [row.name for row in rows]
 
-    async def recognise(self, key: WrittenKey) -> Caller | None:
-        """Whose key it is; None when it is nobody's, or revoked."""
+    async def in_force(self) -> dict[int, StoredKey]:
+        """Every key that is good, by its id; there are few."""
         async with self._database.autocommit() as connection:
-            rows = await fetch(connection, "find_key", key.id)
-            if not rows or not key.proves(rows[0].secret_hash):
-                return None
-            await fetch(connection, "mark_key_used", key.id)
-        return Caller(rows[0].id, rows[0].name, frozenset(Scope(name) for name in rows[0].scopes))
+            rows = await fetch(connection, "keys_in_force")
+        return {
+            row.id: StoredKey(Caller(row.id, row.name, frozenset(Scope(name) for name in row.scopes)), row.secret_hash)
+            for row in rows
+        }
+
+    async def mark_used(self, key_id: int) -> None:
+        """Notes that the key was used, to the minute."""
+        async with self._database.autocommit() as connection:
+            await fetch(connection, "mark_key_used", key_id)

@@ -9,9 +9,8 @@ RETURNING id
 -- name: list_keys
 SELECT id, name, scopes, created_at, last_used_at, revoked_at FROM api_keys ORDER BY id
 
--- A key in force. $1 id.
--- name: find_key
-SELECT id, name, scopes, secret_hash FROM api_keys WHERE id = $1 AND revoked_at IS NULL
+-- name: keys_in_force
+SELECT id, name, scopes, secret_hash FROM api_keys WHERE revoked_at IS NULL
 
 -- Once a minute is enough to tell keys in use from forgotten ones. $1 id.
 -- name: mark_key_used
