@@ -19,7 +19,7 @@ from winnow.embedded.postgres import EmbeddedPostgres, programs_folder
 from winnow.pipeline.backfill import Plan, backfill
 from winnow.pipeline.search import search
 from winnow.storage.engine import libpq_variables
-from winnow.storage.migrate import check, require_newest
+from winnow.storage.migrate import check, migrate, newest_revision, require_newest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -167,3 +167,27 @@ async def test_what_runs_as_somebody_else_needs_no_search_path(restored_url: str
         await bare.execute("TRUNCATE public.messages CASCADE")
     finally:
         await bare.close()
+
+
+async def test_a_dump_of_an_older_revision_is_brought_up_to_date(
+    database_url: str, other_server: str, sql: asyncpg.Connection, tmp_path: Path
+) -> None:
+    await fill(database_url)
+    await migrate(database_url, revision="0001")
+    dump, name = str(tmp_path / "dump"), f"older_{uuid4().hex}"
+    await run_program(database_url, "pg_dump", "--format=custom", "--file", dump)
+    url = other_server.replace(f"/{TEMPLATE}?", f"/{name}?")
+    # The lines of docs/deploy.md: over a database of the new revision, which is dropped and made anew.
+    await run_program(other_server, "createdb", name)
+    await migrate(url)
+    await run_program(other_server, "dropdb", "--force", name)
+    await run_program(other_server, "createdb", name)
+    await run_program(url, "pg_restore", "--dbname", name, dump)
+    assert await migrate(url) == newest_revision()
+    await require_newest(url)
+    await check(url)
+    restored = await asyncpg.connect(url)
+    columns = await columns_of(sql)
+    assert await rows_of(restored, columns) == await rows_of(sql, columns)
+    await restored.close()
+    await run_program(other_server, "dropdb", "--force", name)

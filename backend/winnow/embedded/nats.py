@@ -51,7 +51,8 @@ class EmbeddedNats:
         self._ready_timeout_seconds = ready_timeout_seconds
         self._stop_timeout_seconds = stop_timeout_seconds
         self._child: subprocess.Popen[bytes] | None = None
-        self._log_start = 0
+        self._log_start = self._log_seen = 0
+        self._no_room = False
 
     @property
     def pid(self) -> int | None:
@@ -95,10 +96,13 @@ class EmbeddedNats:
 
     def ran_out_of_room(self) -> bool:
         """Whether it has met a full disk since its start: it refuses to store ever after, until it is started again."""
-        try:
-            return NO_ROOM in self._log_since(self._log_start)
-        except OSError:
-            return False
+        if not self._no_room:
+            with contextlib.suppress(OSError):
+                news = self._log_since(self._log_seen)
+                # Not to the very end: the words may have been half written.
+                self._log_seen += max(0, len(news) - len(NO_ROOM))
+                self._no_room = NO_ROOM in news
+        return self._no_room
 
     @property
     def _config_file(self) -> Path:
@@ -157,7 +161,8 @@ class EmbeddedNats:
     async def _run(self, port: int) -> int | None:
         """Starts the child on `port` and returns the port it listens on, or None when that one is taken."""
         _write_private(self._config_file, json.dumps(self._configuration(port), indent=2, ensure_ascii=False))
-        self._log_start = self.log_file.stat().st_size
+        self._log_start = self._log_seen = self.log_file.stat().st_size
+        self._no_room = False
         with self.log_file.open("ab") as log_stream:
             # A session of its own: Ctrl-C on the terminal reaches us alone, and we stop the server last.
             self._child = subprocess.Popen(  # noqa: ASYNC220, S603 - a fork takes a millisecond, the arguments are ours
