@@ -21,7 +21,7 @@ from winnow.errors import InvalidSettings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=1_000_000)]
 
 
 def default_data_dir() -> Path:
@@ -58,7 +58,9 @@ class Settings(BaseSettings):
         "auto", description="Whether callers need an API key; auto: when the API listens beyond loopback."
     )
     api_max_body_bytes: int = Field(5_000_000, ge=1000, description="Largest body of a request.")
-    api_requests_per_second: float = Field(100, gt=0, description="Requests of one API key; twice as many in a burst.")
+    api_requests_per_second: float = Field(
+        100, gt=0, le=1_000_000, description="Requests of one API key; twice as many in a burst."
+    )
     api_concurrency: int = Field(64, ge=1, le=1000, description="Requests in hand at once; others wait their turn.")
 
     # models
@@ -104,7 +106,9 @@ class Settings(BaseSettings):
     ack_wait_seconds: Seconds = Field(60, description="JetStream hands a task to another worker after this silence.")
     lease_seconds: Seconds = Field(60, description="A row in hand is free again after this silence.")
     sweep_seconds: Seconds = Field(1, description="How often the sweeper looks for what is due.")
-    sweep_age_seconds: float = Field(60, ge=0, description="A row NULL for this long, and unclaimed, is swept.")
+    sweep_age_seconds: float = Field(
+        60, ge=0, le=1_000_000, description="A row NULL for this long, and unclaimed, is swept."
+    )
     drain_seconds: Seconds = Field(25, description="SIGTERM waits this long for tasks in hand.")
 
     # output

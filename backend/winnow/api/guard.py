@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 KNOWN_SECONDS = 5.0
 NEW_SECONDS = 0.5
 OPEN_PATHS = frozenset({"/", "/page.css", "/page.js", "/openapi.json", "/health/live", "/health/ready"})
-# Who may do what. A route that is missing here takes an admin's key.
+# Who may do what: every route that is not open is here.
 NEEDED = {
     ("GET", "/api/v1/search"): Scope.READ,
     ("GET", "/api/v1/atoms"): Scope.READ,
@@ -113,7 +113,7 @@ class Guard:
         except WinnowError as error:
             refusal: ASGIApp | None = problem_of(error)
         else:
-            refusal = self._refusal(scope, caller) if caller else _unknown(sent=bool(kind))
+            refusal = self._refusal(scope, caller) if caller else _unknown(kind)
         if refusal is None:
             await self._app(scope, receive, send)
             return
@@ -123,24 +123,33 @@ class Guard:
     def _refusal(self, scope: Connection, caller: Caller) -> ASGIApp | None:
         if wait := self._requests.wait_seconds(caller.id):
             return busy(wait, f"the key {caller.name!r} has made too many requests")
-        needed = NEEDED.get((scope["method"], scope["path"]), Scope.ADMIN)
-        if caller.may(needed):
+        needed = NEEDED.get((scope["method"], scope["path"]))
+        if needed is None or caller.may(needed):  # None: there is no such route, as the application will say
             return None
         has = ", ".join(sorted(caller.scopes))
         sentence = f"this needs a key with scope {needed.value}; {caller.name!r} has {has}"
         return problem(HTTPStatus.FORBIDDEN, sentence)
 
 
-def _unknown(*, sent: bool) -> ASGIApp:
-    sentence = "this API asks for a key: send Authorization: Bearer KEY; make one with: winnow keys create NAME"
-    if sent:
+def _unknown(kind: str) -> ASGIApp:
+    """What to send instead of an `Authorization` that begins with `kind`."""
+    if kind.lower() == "bearer":
         sentence = "this key is not known, or was revoked; make one with: winnow keys create NAME"
+    elif kind:
+        sentence = "this is not how a key is sent; send it as Authorization: Bearer KEY"
+    else:
+        sentence = "this API asks for a key: send Authorization: Bearer KEY; make one with: winnow keys create NAME"
     return problem(HTTPStatus.UNAUTHORIZED, sentence, ASKS)
 
 
-def describe(description: dict[str, Any]) -> dict[str, Any]:
-    """Adds to an OpenAPI description that keys are asked for, and which scope each operation takes."""
+def describe(description: dict[str, Any]) -> None:
+    """Adds to an OpenAPI description that keys are asked for, and which scope each operation takes.
+
+    Raises:
+        KeyError: a route is not in `NEEDED`; the application does not start with such a one.
+    """
     description.setdefault("components", {})["securitySchemes"] = {SCHEME: SCHEME_DESCRIPTION}
-    for (method, path), scope in NEEDED.items():
-        description["paths"][path][method.lower()]["security"] = [{SCHEME: [scope.value]}]
-    return description
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            if path not in OPEN_PATHS:
+                operation["security"] = [{SCHEME: [NEEDED[method.upper(), path].value]}]

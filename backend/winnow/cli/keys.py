@@ -41,11 +41,15 @@ def create_command(
             return await KeyStore(winnow.database).create(name, set(scope))
 
     key = run(main)
-    if as_json:
-        print_json({"id": key.id, "name": name, "scopes": sorted(set(scope)), "key": str(key)})
-        return
-    errors.print("This is the key; keep it, for it is not shown again. Send it as: Authorization: Bearer KEY")
-    console.print(str(key), markup=False, soft_wrap=True)
+    try:
+        if as_json:
+            print_json({"id": key.id, "name": name, "scopes": sorted(set(scope)), "key": str(key)})
+        else:
+            errors.print("This is the key; keep it, for it is not shown again. Send it as: Authorization: Bearer KEY")
+            console.print(str(key), markup=False, soft_wrap=True)
+    except OSError:
+        errors.print(f"nobody has seen the key; make another after: winnow keys revoke {key.id}", markup=False)
+        raise
 
 
 @app.command("list")

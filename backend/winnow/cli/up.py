@@ -145,6 +145,10 @@ async def _until_done(winnow: Winnow, url: str, stop: asyncio.Event, *, sample: 
         if ends_itself:
             return
         console.print(f"\n[bold]Winnow is up:[/] {url}   Ctrl-C stops it")
+        if not winnow.settings.keys_required and not winnow.settings.on_loopback:
+            console.print(
+                "[yellow]its API asks nobody for a key:[/] whoever reaches this machine may read and change all"
+            )
         if winnow.settings.keys_required:
             console.print("its API asks for a key; make one with: winnow keys create NAME")
         await stopping

@@ -353,7 +353,11 @@ def migrate_command(
 
     async def main() -> str:
         if not yes and revision not in {"head", newest_revision()}:
-            what = "drops every table with all that is in it" if revision == "base" else "may drop tables and columns"
+            what = (
+                "drops every table with all that is in it"
+                if revision == "base"
+                else "drops what newer revisions brought, for example all API keys (0002)"
+            )
             raise InvalidInput(f"`winnow migrate {revision}` {what}; if that is what you want, add --yes")
         async with servers_for(settings, fresh=True) as servers:
             return await migrate(servers.database_url, revision=revision)
@@ -363,6 +367,8 @@ def migrate_command(
         print_json({"revision": reached})
     else:
         console.print(f"the database is at revision {reached}", markup=False)
+        if reached != newest_revision():
+            console.print("use the older program now: the next command of this one brings the tables up again")
 
 
 def _psql() -> Path:

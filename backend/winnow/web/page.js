@@ -28,14 +28,16 @@ async function ask(path) {
   const key = sessionStorage.getItem("key");
   const response = await fetch(path, { headers: key ? { Authorization: `Bearer ${key}` } : {} });
   const body = await response.json();
-  if (response.status === 401) { sessionStorage.removeItem("key"); $("door").hidden = false }
+  if (response.status === 401 || response.status === 403) { sessionStorage.removeItem("key"); $("door").hidden = false }
   if (!response.ok) throw new Error(response.status === 401 && !key ? "" : body.detail);
   return body;
 }
 $("door").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem("key", $("key").value.trim());
+  const given = $("key").value.trim();
   $("key").value = "";
+  if (!/^[\w-]+$/.test(given)) { $("remark").textContent = "That is no key: it has letters, digits, - and _ only, as in winnow_1_…"; return }
+  sessionStorage.setItem("key", given);
   $("door").hidden = true;
   $("remark").textContent = "";
   status();
