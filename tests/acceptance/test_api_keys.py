@@ -77,6 +77,16 @@ async def test_each_scope_opens_what_it_is_for(
     assert opened == {
         "reader": {"read"}, "writer": {"write"}, "admin": {"read", "write", "admin"}, "both": {"read", "write"},
     }  # fmt: skip
+    for path, status in (
+        ("/api/v1/status%0A", 404),
+        ("/nope", 404),
+        ("//api/v1/status", 404),
+        ("/api/v1/status/", 404),
+    ):
+        assert http.get(path, headers=writer).status_code == status, path
+    for method in ("HEAD", "OPTIONS", "DELETE"):
+        answer = http.request(method, "/api/v1/status", headers=writer)
+        assert (answer.status_code, answer.headers["Allow"]) == (405, "GET"), method
     told = http.post("/api/v1/messages", json=MESSAGE, headers=reader).json()["detail"]
     assert told == "this needs a key with scope write; 'reader' has read"
     everything = [str(row) for row in await sql.fetch("SELECT * FROM api_keys")] + [api.output]

@@ -107,3 +107,14 @@ async def test_a_caller_that_is_cancelled_takes_nobody_along(intake: Intake, sql
     stored = {row["external_id"] for row in await sql.fetch("SELECT external_id FROM messages")}
     assert {"1", "2", "4", "7"} <= stored
     assert "3" not in stored, "it was cancelled before its turn"
+
+
+async def test_nobody_is_forgotten_when_both_writers_end_at_once(database: Database) -> None:
+    intake = Intake(UnitsOfWork(database, RecordingDispatcher(), batch_size=100), Lane.LIVE)
+
+    async def caller(number: int) -> None:
+        for turn in range(40):
+            await intake.store([incoming(number * 1000 + turn)])
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(caller(number) for number in range(4)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from winnow.api.limits import TokenBuckets, busy, discard
-from winnow.api.problems import problem, problem_of
+from winnow.api.problems import NOTHING, problem, problem_of
 from winnow.api.requests import header
 from winnow.domain.keys import Scope, WrittenKey
 from winnow.errors import WinnowError
@@ -124,11 +124,20 @@ class Guard:
         if wait := self._requests.wait_seconds(caller.id):
             return busy(wait, f"the key {caller.name!r} has made too many requests")
         needed = NEEDED.get((scope["method"], scope["path"]))
-        if needed is None or caller.may(needed):  # None: there is no such route, as the application will say
+        if needed is None:  # never left to the application: `/path%0A` is a route to it, and no path of ours
+            return _nothing_there(scope["path"])
+        if caller.may(needed):
             return None
         has = ", ".join(sorted(caller.scopes))
         sentence = f"this needs a key with scope {needed.value}; {caller.name!r} has {has}"
         return problem(HTTPStatus.FORBIDDEN, sentence)
+
+
+def _nothing_there(path: str) -> ASGIApp:
+    methods = ", ".join(sorted(method for method, known in NEEDED if known == path))
+    if methods:
+        return problem(HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes {methods}", {"Allow": methods})
+    return problem(HTTPStatus.NOT_FOUND, NOTHING)
 
 
 def _unknown(kind: str) -> ASGIApp:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 5
+NOTHING = "there is nothing at this path; /openapi.json tells what there is"
 PROBLEM_RESPONSE: dict[str, Any] = {
     "description": "A mistake in the request; `detail` says which.",
     "content": {
@@ -98,7 +99,7 @@ async def _http_exception(request: Request, error: Exception) -> JSONResponse:
             headers["Allow"] = ", ".join(_methods_at(request))
             detail = f"this path takes {headers['Allow']}"
         case HTTPStatus.NOT_FOUND:
-            detail = "there is nothing at this path; /openapi.json tells what there is"
+            detail = NOTHING
         case HTTPStatus.BAD_REQUEST:
             detail = "the body cannot be read: send JSON in UTF-8, not nested very deep"
     return problem(HTTPStatus(error.status_code), detail, headers)

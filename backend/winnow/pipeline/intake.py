@@ -44,14 +44,16 @@ class Intake:
         self._lane = lane
         self._waiting: deque[_Request] = deque()
         self._writers: set[asyncio.Task[None]] = set()
+        self._writing = 0
 
     async def store(self, messages: Sequence[IncomingMessage]) -> Ingested:
         """Stores the messages, perhaps together with others'. Raises as `ingest` does."""
         request = _Request(messages, asyncio.get_running_loop().create_future(), copy_context())
         self._waiting.append(request)
-        if len(self._writers) < WRITERS:
+        if self._writing < WRITERS:
+            self._writing += 1
             writer = asyncio.create_task(self._write_all(), name="intake")
-            self._writers.add(writer)
+            self._writers.add(writer)  # the loop itself holds tasks but weakly
             writer.add_done_callback(self._writers.discard)
         try:
             return await asyncio.shield(request.answer)
@@ -60,9 +62,12 @@ class Intake:
                 self._waiting.remove(request)
 
     async def _write_all(self) -> None:
-        while self._waiting:
-            requests = self._next()
-            await asyncio.create_task(self._write(requests), name="intake", context=requests[0].context)
+        try:
+            while self._waiting:
+                requests = self._next()
+                await asyncio.create_task(self._write(requests), name="intake", context=requests[0].context)
+        finally:
+            self._writing -= 1  # in the same breath as nothing was found waiting: what comes next finds a writer
 
     def _next(self) -> list[_Request]:
         """The first in the queue, and those behind it while there is room."""
