@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from winnow.cli import keys, serving, showing, using
+from winnow.cli import importing, keys, serving, showing, using
 
 app = typer.Typer(
     name="winnow",
@@ -15,6 +15,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 serving.add_commands(app)
+importing.add_commands(app)
 using.add_commands(app)
 showing.add_commands(app)
 app.add_typer(keys.app, name="keys", rich_help_panel="Maintain")
