@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -12,7 +13,7 @@ import pytest
 from pgvector.asyncpg import register_vector
 
 from plugins.pipeline import SteeredEmbedder, add_messages, come_due, vector_in, winnow_over
-from plugins.postgres import TEMPLATE, LoopThread, _open_folder, _quick_folder
+from plugins.postgres import TEMPLATE, LoopThread, _open_folder, _quick_folder, made_database
 from plugins.used import DIMENSIONS, TEXTS, columns_of, fill, rows_of, schema_of, states
 from winnow.domain.jobs import Kind
 from winnow.embedded.postgres import EmbeddedPostgres, programs_folder
@@ -66,17 +67,13 @@ async def restored_url(
     request: pytest.FixtureRequest, database_url: str, other_server: str, tmp_path: Path
 ) -> AsyncIterator[str]:
     """The URL of a used database that was dumped and restored elsewhere."""
-    (dump_options, restore), name = WAYS[request.param], f"restored_{uuid4().hex}"
+    dump_options, restore = WAYS[request.param]
     await fill(database_url)
-    url = other_server.replace(f"/{TEMPLATE}?", f"/{name}?")
-    admin = await asyncpg.connect(other_server)
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
     await run_program(database_url, "pg_dump", *dump_options, "--file", str(tmp_path / "dump"))
-    restore = tuple(word.replace("restored", name) for word in restore)
-    await run_program(url, *restore, str(tmp_path / "dump"))
-    yield url
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
+    async with made_database(other_server) as url:
+        name = urlsplit(url).path[1:]
+        await run_program(url, *(word.replace("restored", name) for word in restore), str(tmp_path / "dump"))
+        yield url
 
 
 @pytest.fixture

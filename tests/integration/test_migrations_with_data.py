@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import asyncpg
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from pgvector.asyncpg import register_vector
 
 from plugins.pipeline import SteeredEmbedder, add_messages, job_of, vector_in
-from plugins.postgres import TEMPLATE
+from plugins.postgres import made_database
 from plugins.used import DIMENSIONS, columns_of, fill, rows_of, schema_of, states
 from winnow.domain.jobs import Kind
 from winnow.errors import SetupFault
@@ -29,15 +28,10 @@ FIRST = "0001"
 @pytest.fixture
 async def used_url(postgres_url: str) -> AsyncIterator[str]:
     """The URL of a database of the first revision, with data."""
-    name = f"used_{uuid4().hex}"
-    admin = await asyncpg.connect(postgres_url.replace(f"/{TEMPLATE}?", "/postgres?"))
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-    url = postgres_url.replace(f"/{TEMPLATE}?", f"/{name}?")
-    assert await migrate(url, revision=FIRST) == FIRST
-    await fill(url)
-    yield url
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
+    async with made_database(postgres_url) as url:
+        assert await migrate(url, revision=FIRST) == FIRST
+        await fill(url)
+        yield url
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -84,17 +84,24 @@ def postgres_url() -> Iterator[str]:
             loop.close()
 
 
-@pytest.fixture
-async def database_url(postgres_url: str) -> AsyncIterator[str]:
-    """The URL of a database of the test's own, with empty tables."""
+@asynccontextmanager
+async def made_database(server_url: str, *, template: str = "template0") -> AsyncIterator[str]:
+    """The URL of a new database on a server, for as long as the block lasts."""
     name = f"test_{uuid4().hex}"
-    admin = await asyncpg.connect(postgres_url.replace(f"/{TEMPLATE}?", "/postgres?"))
+    admin = await asyncpg.connect(server_url.replace(f"/{TEMPLATE}?", "/postgres?"))
     try:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-        yield postgres_url.replace(f"/{TEMPLATE}?", f"/{name}?")
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield server_url.replace(f"/{TEMPLATE}?", f"/{name}?")
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await admin.close()
+
+
+@pytest.fixture
+async def database_url(postgres_url: str) -> AsyncIterator[str]:
+    """The URL of a database of the test's own, with empty tables."""
+    async with made_database(postgres_url, template=TEMPLATE) as url:
+        yield url
 
 
 @pytest.fixture

@@ -55,6 +55,8 @@ class KeyRing:
         self._store = store
         self._keys: dict[int, StoredKey] = {}
         self._read_at = -KNOWN_SECONDS
+        self._failed: WinnowError | None = None
+        self._failed_at = 0.0
         self._used: set[int] = set()
         self._noting: set[asyncio.Task[None]] = set()
         self._reading = asyncio.Lock()
@@ -76,7 +78,13 @@ class KeyRing:
         async with self._reading:
             if time.monotonic() - self._read_at < after_seconds:
                 return
-            self._keys = await self._store.in_force()
+            if self._failed is not None and time.monotonic() - self._failed_at < NEW_SECONDS:
+                raise self._failed  # else all who wait here would wait for a dead server, one after the other
+            try:
+                self._keys = await self._store.in_force()
+            except WinnowError as error:
+                self._failed, self._failed_at = error, time.monotonic()
+                raise
             self._read_at = time.monotonic()
             self._used.clear()
 
