@@ -12,6 +12,7 @@ from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from winnow.domain.spaces import Space
     from winnow.storage.engine import Database
+
+COUNTED = ("total", "embedded", "pending", "in_hand", "waiting", "failed", "skipped", "oldest_pending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class KindCounts:
     waiting: int
     failed: int
     skipped: int
+    oldest_pending: datetime | None = None
 
     @property
     def without_vector(self) -> int:
@@ -92,6 +96,20 @@ class Standing:
     def settled(self) -> bool:
         """Nothing more will happen to any of them for now."""
         return self.embedded + self.failed + self.skipped + self.waiting >= self.existing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Nobody asks the model server just now: why (`error_kind`, `because`), for how long already, and how much longer.
+
+    `seconds_left` is 0 when it is time for one worker to look whether the server is well again.
+    """
+
+    pauses: int
+    seconds_since: float
+    seconds_left: float
+    error_kind: str
+    because: str
 
 
 class EmbeddingStore:
@@ -212,14 +230,15 @@ class EmbeddingStore:
 
     async def counts(self) -> dict[Kind, KindCounts]:
         """Where every row of every kind stands, from one snapshot."""
-        async with self._database.transaction() as connection:
-            await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            jobs = {(row.kind, row.state): int(row.number) for row in await fetch(connection, "count_jobs")}
-            found = {}
-            for kind in Kind:
-                row = (await fetch(connection, "count_rows", kind=kind))[0]
-                found[kind] = _kind_counts(row.total, row.without_vector, kind, jobs)
-        return found
+        async with self._database.autocommit() as connection:
+            rows = await fetch(connection, "progress")
+        return {Kind(row.kind): KindCounts(**{key: row._mapping[key] for key in COUNTED}) for row in rows}
+
+    async def pause(self) -> Pause | None:
+        """Why the active space's model server is not asked just now; None while it is."""
+        async with self._database.autocommit() as connection:
+            rows = await fetch(connection, "read_pause")
+        return Pause(**rows[0]._mapping) if rows else None
 
     async def last_error(self) -> str | None:
         """The latest trouble of any row, as one line."""
@@ -227,15 +246,3 @@ class EmbeddingStore:
             rows = await fetch(connection, "last_error")
         return f"{rows[0].kind} {rows[0].entity_id} ({rows[0].state}): {rows[0].error}" if rows else None
 
-
-def _kind_counts(total: int, without: int, kind: Kind, jobs: Mapping[tuple[str, str], int]) -> KindCounts:
-    by_state = {state: jobs.get((kind.value, state), 0) for state in ("leased", "waiting", "failed", "skipped")}
-    return KindCounts(
-        total=total,
-        embedded=total - without,
-        pending=without - sum(by_state.values()),
-        in_hand=by_state["leased"],
-        waiting=by_state["waiting"],
-        failed=by_state["failed"],
-        skipped=by_state["skipped"],
-    )

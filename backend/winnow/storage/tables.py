@@ -86,6 +86,7 @@ class Message(SQLModel, table=True):
     received_at: datetime | None = Field(default=None, sa_column=_now("received_at"))
     text_changed_at: datetime | None = Field(default=None, sa_column=_now("text_changed_at"))
     embedding: Any = Field(default=None, sa_column=_embedding(), exclude=True)
+    embedded_characters: int | None = Field(default=None)
 
 
 class Topic(SQLModel, table=True):
@@ -104,6 +105,7 @@ class Topic(SQLModel, table=True):
     created_at: datetime | None = Field(default=None, sa_column=_now("created_at"))
     text_changed_at: datetime | None = Field(default=None, sa_column=_now("text_changed_at"))
     embedding: Any = Field(default=None, sa_column=_embedding(), exclude=True)
+    embedded_characters: int | None = Field(default=None)
 
 
 class ExtractionRun(SQLModel, table=True):
@@ -186,6 +188,7 @@ class Atom(SQLModel, table=True):
     created_at: datetime | None = Field(default=None, sa_column=_now("created_at"))
     text_changed_at: datetime | None = Field(default=None, sa_column=_now("text_changed_at"))
     embedding: Any = Field(default=None, sa_column=_embedding(), exclude=True)
+    embedded_characters: int | None = Field(default=None)
 
 
 class AtomLink(SQLModel, table=True):
@@ -245,6 +248,12 @@ class EmbeddingSpace(SQLModel, table=True):
     query_prefix: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
     status: str = Field(default="active", sa_type=Text, sa_column_kwargs={"server_default": "active"})
     created_at: datetime | None = Field(default=None, sa_column=_now("created_at"))
+    # While its model server is away, or wrongly set up, nobody claims rows: how often in a row, until when, since when.
+    pauses: int = Field(default=0, sa_column=Column("pauses", SmallInteger, nullable=False, server_default=text("0")))
+    paused_until: datetime | None = Field(default=None, sa_column=_moment("paused_until"))
+    paused_since: datetime | None = Field(default=None, sa_column=_moment("paused_since"))
+    paused_kind: str | None = Field(default=None, sa_type=Text)
+    paused_because: str | None = Field(default=None, sa_type=Text)
 
 
 class EmbeddingJob(SQLModel, table=True):
@@ -256,6 +265,14 @@ class EmbeddingJob(SQLModel, table=True):
     __tablename__: ClassVar[Any] = "embedding_jobs"
     __table_args__: ClassVar[Any] = (
         CheckConstraint(_one_of("state", ("leased", "waiting", "failed", "skipped")), name="embedding_jobs_state"),
+        Index(
+            "embedding_jobs_text",
+            "kind",
+            "space_id",
+            "text_hash",
+            unique=True,
+            postgresql_where=text("text_hash IS NOT NULL"),
+        ),
         ROOM_FOR_UPDATES,
     )
 
@@ -277,6 +294,29 @@ class EmbeddingJob(SQLModel, table=True):
     waits: int = Field(default=0, sa_column=Column("waits", SmallInteger, nullable=False, server_default=text("0")))
     error_kind: str | None = Field(default=None, sa_type=Text)
     error: str | None = Field(default=None, sa_type=Text)
+    text_hash: int | None = Field(default=None, sa_type=BigInteger)
+    deaths: int = Field(default=0, sa_column=Column("deaths", SmallInteger, nullable=False, server_default=text("0")))
+
+
+class EmbeddingBatch(SQLModel, table=True):
+    """A batch of rows that got their vectors: what rates are made of. Old ones are removed by the sweeper."""
+
+    __tablename__: ClassVar[Any] = "embedding_batches"
+    __table_args__: ClassVar[Any] = (Index("embedding_batches_finished", "finished_at"),)
+
+    id: int | None = Field(default=None, sa_column=_id())
+    kind: str = Field(sa_type=Text)
+    space_id: int = Field(
+        sa_column=Column(
+            "space_id", SmallInteger, ForeignKey("embedding_spaces.id", ondelete="CASCADE"), nullable=False
+        )
+    )
+    worker: str = Field(sa_type=Text)
+    embedded: int
+    saved: int
+    tokens: int | None = Field(default=None, sa_type=BigInteger)
+    seconds: float = Field(sa_type=REAL)
+    finished_at: datetime | None = Field(default=None, sa_column=_now("finished_at"))
 
 
 class Counter(SQLModel, table=True):

@@ -12,9 +12,9 @@ from winnow.storage import tables  # noqa: F401 - registers them
 
 
 def _alembics_own(obj: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
-    """Indexes over vectors belong to `spaces.py`; full-text ones are expressions that only the migrations know."""
+    """Indexes over vectors belong to `spaces.py`; those of texts are expressions that only the migrations know."""
     del obj, reflected, compare_to
-    return not (kind == "index" and (name or "").endswith(("_full_text", "_nearest")))
+    return not (kind == "index" and (name or "").endswith(("_full_text", "_same_text", "_nearest")))
 
 
 def _type_differs(_context: Any, _inspected: Any, _metadata: Any, inspected: Any, metadata: Any) -> bool | None:

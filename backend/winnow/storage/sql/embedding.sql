@@ -148,11 +148,16 @@ SELECT (SELECT count(*) FROM {table}) AS total,
        (SELECT count(*) FROM {table} WHERE embedding IS NULL) AS without_vector,
        (SELECT coalesce(max(id), 0) FROM {table}) AS last_id
 
--- Jobs of every kind by state, in the active space.
--- name: count_jobs
-SELECT j.kind, j.state, count(*) AS number
-FROM embedding_jobs j JOIN embedding_spaces s ON s.id = j.space_id AND s.status = 'active'
-GROUP BY j.kind, j.state
+-- Where the rows of every kind stand.
+-- name: progress
+SELECT kind, total, embedded, pending, in_hand, waiting, failed, skipped, oldest_pending FROM embedding_progress
+
+-- Why the model server of the active space is not asked just now; no row while it is.
+-- name: read_pause
+SELECT pauses, extract(epoch FROM now() - paused_since)::float8 AS seconds_since,
+       greatest(extract(epoch FROM paused_until - now())::float8, 0) AS seconds_left,
+       paused_kind AS error_kind, paused_because AS because
+FROM embedding_spaces WHERE status = 'active' AND pauses > 0
 
 -- The latest trouble of any kind.
 -- name: last_error
