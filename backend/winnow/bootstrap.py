@@ -24,6 +24,7 @@ from winnow.pipeline.sweep import Sweeping
 from winnow.providers.factory import build_embedder
 from winnow.providers.rules import RuleExtractor
 from winnow.queue.broker import JetStreamBroker
+from winnow.queue.events import NatsAnnouncer
 from winnow.queue.lanes import LANES, dead_letters, lane_depth
 from winnow.queue.middleware import LogContextMiddleware
 from winnow.queue.workers import list_workers
@@ -186,6 +187,7 @@ class Winnow:
             worker=f"{socket.gethostname()}:{os.getpid()}",
             lease_seconds=self.settings.lease_seconds,
             max_attempts=self.settings.max_attempts,
+            announcer=NatsAnnouncer(self.brokers[Lane.LIVE]),
         )
 
     def extracting(self) -> Extracting:

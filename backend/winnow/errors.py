@@ -7,6 +7,10 @@ and which exit code the command line ends with (`exit_code`).
 from __future__ import annotations
 
 import inspect
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class WinnowError(Exception):
@@ -51,6 +55,10 @@ class RunLost(Transient):
     """The run took longer than its lease and was given up; its messages are free for another run."""
 
 
+class RowsInHand(Transient):
+    """Another worker has some of the rows in hand, or died with them; they come free when its lease runs out."""
+
+
 class QueueUnavailable(Transient):
     """NATS does not answer; start it, or check NATS_URL."""
 
@@ -69,6 +77,18 @@ class TextTooLong(TextRefused):
 
 class AnswerInvalid(Permanent):
     """The model's answer cannot be used: wrong count, wrong length, or not finite numbers."""
+
+
+class SomeInvalid(AnswerInvalid):
+    """Some vectors of the model's answer cannot be used; the others can, and have been paid for.
+
+    `good` are the usable vectors by the place of their text, `bad` the reasons by the place of the others.
+    """
+
+    def __init__(self, message: str, *, good: Mapping[int, Any], bad: Mapping[int, str]) -> None:
+        super().__init__(message)
+        self.good = good
+        self.bad = bad
 
 
 class SetupFault(Permanent):

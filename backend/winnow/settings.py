@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     lease_seconds: Seconds = Field(60, description="A row in hand is free again after this silence.")
     sweep_seconds: Seconds = Field(1, description="How often the sweeper looks for what is due.")
     sweep_age_seconds: float = Field(
-        60, ge=0, le=1_000_000, description="A row NULL for this long, and unclaimed, is swept."
+        1, ge=0, le=1_000_000, description="A row NULL for this long, and unclaimed, is swept."
     )
     drain_seconds: Seconds = Field(25, description="SIGTERM waits this long for tasks in hand.")
 

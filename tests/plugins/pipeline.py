@@ -178,6 +178,7 @@ def embedding(store: EmbeddingStore, database: Database, embedder: SteeredEmbedd
         worker="one",
         lease_seconds=30,
         max_attempts=3,
+        patience_seconds=0,
     )
 
 
@@ -285,7 +286,8 @@ async def job_of(sql: asyncpg.Connection, row_id: int, kind: Kind = Kind.MESSAGE
 
 
 async def come_due(sql: asyncpg.Connection) -> None:
-    """Time passes: every wait is over and every lease has run out."""
+    """Time passes: every wait is over, every lease has run out, and it is time to look after the model server."""
+    await sql.execute("UPDATE embedding_spaces SET paused_until = now() - interval '1 second' WHERE pauses > 0")
     await sql.execute("UPDATE embedding_jobs SET not_before = now() - interval '1 second' WHERE state = 'waiting'")
     await sql.execute("UPDATE embedding_jobs SET lease_until = now() - interval '1 second' WHERE state = 'leased'")
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import structlog
 
 from winnow.domain.backoff import LONGEST_SECONDS, backoff_seconds
-from winnow.errors import AnswerInvalid, Permanent, SetupFault, SpaceMismatch, TextRefused, Transient
+from winnow.domain.events import Announcer, Silent
+from winnow.errors import SetupFault, SpaceMismatch, Transient
+from winnow.pipeline.asking import PATIENCE_SECONDS, Inquiry
 from winnow.pipeline.heartbeat import heartbeat
-from winnow.storage.embeddings import Lease, Outcome, Tries
+from winnow.storage.embeddings import Lease, Outcome, Spent, Tries
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Iterable, Sequence
 
     from winnow.domain.jobs import Kind
+    from winnow.domain.spaces import Space
+    from winnow.pipeline.asking import Found
     from winnow.pipeline.spaces import Spaces
     from winnow.providers.base import Embedder
     from winnow.storage.embeddings import EmbeddableText, EmbeddingStore
@@ -30,11 +31,20 @@ log = structlog.get_logger(__name__)
 
 # Before each try to write rows that somebody has locked: mostly the scoring of the same message, over in a moment.
 WRITE_PAUSES_SECONDS = (0.0, 0.005, 0.02, 0.1, 0.3)
-# A wrong set-up is not mended within seconds; asking again costs a request each time, or a whole batch where only its
-# vectors show the fault: then the pause doubles with each wait.
-SETUP_PAUSE_SECONDS = 60.0
+# While a server is away one word is asked of it, ever more seldom; it costs nothing, so a server is missed not for long.
+LONGEST_PAUSE_SECONDS = 60.0
+# A row whose worker died with it in hand: from the second time on nobody else's row goes down with it, and in the end it
+# is left to a person. Workers die of other things, too, so it takes more than a few.
+ALONE_AFTER_DEATHS = 2
+MOST_DEATHS = 6
 BLANK = Outcome(state="skipped", error_kind="blank", error="the text is blank")
 LOCKED = Outcome(state="waiting", error_kind="locked", error="somebody else has the row locked")
+DEADLY = Outcome(
+    state="failed",
+    error_kind="worker_died",
+    error=f"{MOST_DEATHS} workers died with this row in hand, the last of them with no other",
+    fault=True,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +57,19 @@ class Embedding:
     worker: str
     lease_seconds: float
     max_attempts: int
+    patience_seconds: float = PATIENCE_SECONDS
+    announcer: Announcer = field(default_factory=Silent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """What became of the rows of one call; rows that were not free to take are in none of the counts."""
+    """What became of the rows of one call; rows that were not free to take are in none of the counts.
+
+    `saved` of the embedded ones have the vector of another row of the same text.
+    """
 
     embedded: int = 0
+    saved: int = 0
     skipped: int = 0
     failed: int = 0
     waiting: int = 0
@@ -64,42 +80,40 @@ class Embedded:
         """Rows that were ours for the time of the call."""
         return self.embedded + self.skipped + self.failed + self.waiting + self.given_back
 
-
-@dataclass(slots=True)
-class _Found:
-    """What the model has said so far, good and bad, by row id; `stopped` is why it was not asked further."""
-
-    vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    refused: dict[int, Permanent] = field(default_factory=dict)
-    stopped: Transient | SetupFault | None = None
+    def __add__(self, other: Embedded) -> Embedded:
+        return Embedded(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
 
 
 async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int]) -> Embedded:
     """Embeds those of the rows that are free and have no vector. Safe to repeat, and to run beside itself.
 
-    Every row that was taken is accounted for when this returns: written, skipped, failed, waiting, or given back.
+    Every row that was taken is accounted for when this returns: written, skipped, failed, waiting, or given back. None
+    is taken while the model server is not asked (`EmbeddingStore.pause`): they stay pending.
 
     Raises:
         SpaceMismatch, Transient, SetupFault: before any row is taken, when there is no space to write into.
         DatabaseUnavailable: rows in hand come free when their lease runs out.
     """
-    started = time.perf_counter()
     space = await tools.spaces.ours()
     lease = Lease(kind=kind, space=space, token=uuid4(), worker=tools.worker, seconds=tools.lease_seconds)
-    claimed = await tools.store.claim(lease, ids)
-    if not claimed:
+    deaths = await tools.store.claim(lease, ids)
+    if not deaths and await _look_if_due(tools, space):
+        deaths = await tools.store.claim(lease, ids)
+    if not deaths:
         tools.spaces.forget()  # in a space that was retired, nothing can be claimed
         return Embedded()
+    started = time.perf_counter()
     try:
-        async with heartbeat(lambda: tools.store.renew(lease, claimed), every_seconds=tools.lease_seconds / 3):
-            done = await _work(tools, lease, claimed)
+        async with heartbeat(lambda: tools.store.renew(lease, list(deaths)), every_seconds=tools.lease_seconds / 3):
+            done = await _work(tools, lease, deaths)
     except asyncio.CancelledError:
-        await asyncio.shield(tools.store.release(lease, claimed))  # the shutdown's grace is over: back at once
+        await asyncio.shield(tools.store.release(lease, deaths))  # the shutdown's grace is over: back at once
         raise
     log.info(
         "embed.finished",
         kind=kind.value,
         embedded=done.embedded,
+        saved=done.saved,
         skipped=done.skipped,
         failed=done.failed,
         waiting=done.waiting,
@@ -109,18 +123,54 @@ async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int]) -> Embedd
     return done
 
 
-async def _work(tools: Embedding, lease: Lease, claimed: Sequence[int]) -> Embedded:
+async def _look_if_due(tools: Embedding, space: Space) -> bool:
+    """Whether the server is well again after a pause: one worker finds out for all, and only when it is time."""
+    pauses = await tools.store.begin_look(space, seconds=tools.lease_seconds)
+    if pauses is None:
+        return False
+    inquiry = Inquiry(tools.embedder, space, patience_seconds=0)
+    try:
+        await inquiry.look()
+    except asyncio.CancelledError:
+        await asyncio.shield(tools.store.end_look(space))
+        raise
+    if inquiry.found.stopped:
+        await _pause(tools, space, inquiry.found.stopped, pauses)
+        return False
+    await tools.store.resume(space)
+    log.info("embed.resumed", embedder=str(space.identity))
+    return True
+
+
+async def _work(tools: Embedding, lease: Lease, deaths: dict[int, int]) -> Embedded:
+    """The rows that are harmless together, then each of the others by itself."""
+    deadly = [row_id for row_id, number in deaths.items() if number >= MOST_DEATHS]
+    if deadly:
+        await tools.store.record(lease, deadly, DEADLY)
+    alone = sorted(row_id for row_id, number in deaths.items() if ALONE_AFTER_DEATHS <= number < MOST_DEATHS)
+    together = sorted(row_id for row_id, number in deaths.items() if number < ALONE_AFTER_DEATHS)
+    done = Embedded(failed=len(deadly))
+    for group in ([together] if together else []) + [[row_id] for row_id in alone]:
+        done += await _work_together(tools, lease, group)
+    return done
+
+
+async def _work_together(tools: Embedding, lease: Lease, claimed: Sequence[int]) -> Embedded:
+    started = time.perf_counter()
     rows = await tools.store.read(lease.kind, claimed)
     blank = [row.id for row in rows if not row.text.strip()]
     if blank:
         await tools.store.record(lease, blank, BLANK)
-    speaking = [row for row in rows if row.text.strip()]
-    found = _Found()
-    await _ask(tools.embedder, speaking, found)
-    if _not_of_the_space(found, lease):
+    copied = await _copy(tools.store, lease, rows)
+    speaking = [row for row in rows if row.text.strip() and row.id not in copied]
+    inquiry = Inquiry(tools.embedder, lease.space, patience_seconds=tools.patience_seconds)
+    await inquiry.ask(_one_of_each_text(speaking))
+    found = _spread(inquiry.found, speaking)
+    if isinstance(found.stopped, SpaceMismatch):
         tools.spaces.forget()
-    written = await _write(tools.store, lease, speaking, found)
-    unsettled = set(claimed) - written - set(blank)
+    spent = Spent(tokens=found.tokens, seconds=time.perf_counter() - started)
+    written = await _write(tools.store, lease, speaking, found, spent)
+    unsettled = set(claimed) - written - copied - set(blank)
     tries = await tools.store.tries(lease) if unsettled else {}
     failed = await _record_refusals(tools, lease, found, tries)
     waiting = await _record_wait(tools, lease, speaking, found, tries)
@@ -129,49 +179,45 @@ async def _work(tools: Embedding, lease: Lease, claimed: Sequence[int]) -> Embed
     if left:
         await _give_back(tools.store, lease, left, tries)
         tools.spaces.forget()
-    return Embedded(
-        embedded=len(written),
+    asked = {row.text for row in speaking if row.id in written}
+    done = Embedded(
+        embedded=len(written) + len(copied),
+        saved=len(copied) + len(written) - len(asked),
         skipped=len(blank),
         failed=failed,
         waiting=len(waiting) + len(found.refused) - failed,
         given_back=len(left),
     )
+    await _announce(tools, lease, done, ids=written | copied, found=found, waiting=waiting)
+    return done
 
 
-async def _ask(embedder: Embedder, rows: Sequence[EmbeddableText], found: _Found) -> None:
-    """Asks the model for the rows; a batch it refuses is halved until the culprit stands alone."""
-    if not rows or found.stopped:
-        return
-    try:
-        result = await embedder.embed([row.text for row in rows], input_type="document")
-    except (TextRefused, AnswerInvalid) as error:
-        if len(rows) == 1:
-            found.refused[rows[0].id] = error
-            return
-        middle = len(rows) // 2
-        await _ask(embedder, rows[:middle], found)
-        await _ask(embedder, rows[middle:], found)
-    except (Transient, SetupFault) as error:
-        found.stopped = error
-    else:
-        found.vectors.update(zip((row.id for row in rows), result.vectors, strict=True))
+async def _copy(store: EmbeddingStore, lease: Lease, rows: Sequence[EmbeddableText]) -> set[int]:
+    """The vectors of texts that have been embedded before, at no cost."""
+    known = [row.id for row in rows if row.known]
+    return await store.copy(lease, known) if known else set()
 
 
-def _not_of_the_space(found: _Found, lease: Lease) -> bool:
-    """Whether the vectors have another length than the space's; then they are thrown away, and the batch stops."""
-    strange = {len(vector) for vector in found.vectors.values()} - {lease.space.dimensions}
-    if not strange:
-        return False
-    found.vectors.clear()
-    found.stopped = SpaceMismatch(
-        f"{lease.space.identity} now makes vectors of {strange.pop()} dimensions; the stored ones have "
-        f"{lease.space.dimensions}: another model has taken its name on the server; pull the old one again under that "
-        "name, or use another database or --data-dir"
-    )
-    return True
+def _one_of_each_text(rows: Sequence[EmbeddableText]) -> list[EmbeddableText]:
+    return list({row.text: row for row in reversed(rows)}.values())[::-1]
 
 
-async def _write(store: EmbeddingStore, lease: Lease, rows: Sequence[EmbeddableText], found: _Found) -> set[int]:
+def _spread(found: Found, rows: Sequence[EmbeddableText]) -> Found:
+    """What was said of a text holds for every row of it."""
+    same: dict[str, list[int]] = {}
+    for row in rows:
+        same.setdefault(row.text, []).append(row.id)
+    twins = {row.id: same[row.text] for row in rows}
+    every: tuple[dict[int, Any], ...] = (found.vectors, found.characters, found.refused)
+    for answers in every:
+        for row_id in list(answers):
+            answers.update(dict.fromkeys(twins[row_id], answers[row_id]))
+    return found
+
+
+async def _write(
+    store: EmbeddingStore, lease: Lease, rows: Sequence[EmbeddableText], found: Found, spent: Spent
+) -> set[int]:
     """Writes all vectors; rows somebody has locked are tried again with the vectors in hand."""
     written: set[int] = set()
     for pause in WRITE_PAUSES_SECONDS:
@@ -180,7 +226,7 @@ async def _write(store: EmbeddingStore, lease: Lease, rows: Sequence[EmbeddableT
             break
         if pause:
             await asyncio.sleep(pause)
-        written |= await store.write(lease, rest, found.vectors)
+        written |= await store.write(lease, rest, found.vectors, characters=found.characters, spent=spent)
     return written
 
 
@@ -191,7 +237,7 @@ async def _give_back(store: EmbeddingStore, lease: Lease, left: set[int], tries:
     await store.release(lease, left)
 
 
-async def _record_refusals(tools: Embedding, lease: Lease, found: _Found, tries: dict[int, Tries]) -> int:
+async def _record_refusals(tools: Embedding, lease: Lease, found: Found, tries: dict[int, Tries]) -> int:
     """Notes the culprits: another try later, or failed for good. Returns how many failed."""
     failed = 0
     for row_id, error in found.refused.items():
@@ -202,7 +248,7 @@ async def _record_refusals(tools: Embedding, lease: Lease, found: _Found, tries:
             state="failed" if final else "waiting",
             error_kind=type(error).__name__,
             error=str(error),
-            wait_seconds=backoff_seconds(attempts),
+            wait_seconds=0 if final else backoff_seconds(attempts),
             fault=True,
         )
         log.warning("embed.refused", kind=lease.kind.value, id=row_id, reason=str(error), final=final)
@@ -211,27 +257,54 @@ async def _record_refusals(tools: Embedding, lease: Lease, found: _Found, tries:
 
 
 async def _record_wait(
-    tools: Embedding, lease: Lease, rows: Sequence[EmbeddableText], found: _Found, tries: dict[int, Tries]
+    tools: Embedding, lease: Lease, rows: Sequence[EmbeddableText], found: Found, tries: dict[int, Tries]
 ) -> set[int]:
-    """Notes that the rest of the batch waits for better weather or a mended set-up; costs no row an attempt."""
+    """Notes that the rest of the batch waits for better weather or a mended set-up; costs no row an attempt.
+
+    The server is not asked by anybody for as long as a first pause lasts. These rows may wait longer: what a server
+    fails at again and again (a batch it takes too long for), it is not asked for as often as what it has not seen.
+    """
     if found.stopped is None:
         return set()
     waiting = {row.id for row in rows if row.id not in found.vectors and row.id not in found.refused}
+    await _pause(tools, lease.space, found.stopped, 0)
     waits = max((tries[row_id].waits for row_id in waiting if row_id in tries), default=0)
-    pause = _pause_seconds(found.stopped, waits)
-    log.warning(
-        "embed.waiting", kind=lease.kind.value, rows=len(waiting), seconds=round(pause, 1), reason=str(found.stopped)
-    )
     outcome = Outcome(
-        state="waiting", error_kind=type(found.stopped).__name__, error=str(found.stopped), wait_seconds=pause
+        state="waiting",
+        error_kind=type(found.stopped).__name__,
+        error=str(found.stopped),
+        wait_seconds=backoff_seconds(waits, at_least=_wish(found.stopped)),
     )
     await tools.store.record(lease, waiting, outcome)
     return waiting
 
 
-def _pause_seconds(reason: Transient | SetupFault, waits: int) -> float:
-    """How long rows wait that have waited so often; weather as ever, a set-up longer when the answer was paid for."""
-    if isinstance(reason, Transient):
-        return backoff_seconds(waits, at_least=reason.retry_after_seconds)
-    paid = isinstance(reason, SpaceMismatch)
-    return min(LONGEST_SECONDS, SETUP_PAUSE_SECONDS * 2.0 ** min(waits, 10)) if paid else SETUP_PAUSE_SECONDS
+async def _pause(tools: Embedding, space: Space, reason: Transient | SetupFault, pauses: int) -> None:
+    """Nobody asks the server for a while: with full jitter after bad weather, without while a person is needed."""
+    weather = isinstance(reason, Transient)
+    seconds = backoff_seconds(pauses, at_least=_wish(reason), random_share=None if weather else 1.0)
+    seconds = min(seconds, max(LONGEST_PAUSE_SECONDS, _wish(reason)))
+    log.warning("embed.paused", embedder=str(space.identity), seconds=round(seconds, 1), reason=str(reason))
+    await tools.store.begin_pause(
+        space, seconds=seconds, error_kind=type(reason).__name__, because=str(reason), pauses=pauses
+    )
+
+
+def _wish(reason: Transient | SetupFault) -> float:
+    """The server's own wish, in seconds; nobody is sent away for longer than ten minutes."""
+    wish = reason.retry_after_seconds if isinstance(reason, Transient) else None
+    return min(wish or 0.0, LONGEST_SECONDS)
+
+
+async def _announce(
+    tools: Embedding, lease: Lease, done: Embedded, *, ids: Iterable[int], found: Found, waiting: set[int]
+) -> None:
+    """Tells whoever listens how the batch ended: ids and counts, nothing that people wrote."""
+    common = {"kind": lease.kind.value, "space_id": lease.space.id, "worker": lease.worker}
+    if done.embedded:
+        facts = {"ids": sorted(ids), "embedded": done.embedded, "saved": done.saved}
+        await tools.announcer.announce("embed_complete", common | facts)
+    if found.refused or waiting:
+        reasons = {type(error).__name__ for error in [*found.refused.values(), found.stopped] if error}
+        facts = {"ids": sorted({*found.refused, *waiting}), "failed": done.failed, "waiting": done.waiting}
+        await tools.announcer.announce("embed_failed", common | facts | {"error_kinds": sorted(reasons)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -35,6 +34,11 @@ MOST_IDS_OF_A_CHANNEL = 2000
 PROMISED_SECONDS = 120.0
 FAILED_PAUSE_SECONDS = 60.0
 TROUBLE_PAUSE_SECONDS = 5.0
+# What was sent and is still not in anybody's hand is sent again after so long; NATS may lose it.
+SENT_SECONDS = 30.0
+# Between two looks that wake-ups ask for.
+WAKE_PAUSE_SECONDS = 0.2
+TIDY_EVERY_SECONDS = 3600.0
 
 
 class Backlog(Protocol):
@@ -63,20 +67,14 @@ class Sweeping:
 
 
 @dataclass(slots=True)
-class _Pass:
-    """One way through the rows of a kind, by id: since when, behind which row, and whether the last one was reached."""
-
-    began: float
-    after: int = 0
-    ended: bool = False
-
-
-@dataclass(slots=True)
 class Sweeper:
     """Looks at regular times for work that is due. Of any number of copies only one, the leader, sweeps."""
 
     tools: Sweeping
-    _passes: dict[Kind, _Pass] = field(default_factory=dict)
+    _sent: dict[Kind, dict[int, float]] = field(default_factory=lambda: {kind: {} for kind in Kind})
+    _written: set[Kind] = field(default_factory=set)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _tidied_at: float = 0.0
     _promised: dict[int, float] = field(default_factory=dict)
     _extraction_at: float = 0.0
     _trouble: str = ""
@@ -88,25 +86,30 @@ class Sweeper:
         """
         while not stop.is_set():
             try:
-                async with leadership(self.tools.database) as still_leading:
+                async with leadership(self.tools.database, on_rows_written=self._rows_written) as still_leading:
                     if still_leading is not None:
                         log.info("sweep.leading")
                         await self._lead(still_leading, stop)
             except (Transient, SetupFault) as error:
                 self._say(error)
-            await _pause(stop, TROUBLE_PAUSE_SECONDS)
+            await _first_of(stop, seconds=TROUBLE_PAUSE_SECONDS)
 
     async def _lead(self, still_leading: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
         while not stop.is_set():
-            pause = self.tools.every_seconds
+            pause, may_wake = self.tools.every_seconds, True
             await still_leading()
             try:
                 await self.sweep()
                 self._trouble = ""
             except (Transient, SetupFault) as error:
                 self._say(error)
-                pause = TROUBLE_PAUSE_SECONDS
-            await _pause(stop, pause)
+                pause, may_wake = TROUBLE_PAUSE_SECONDS, False
+            await _first_of(stop, seconds=min(pause, WAKE_PAUSE_SECONDS))  # many wake-ups are one look
+            await _first_of(stop, *([self._wake] if may_wake else []), seconds=pause - WAKE_PAUSE_SECONDS)
+
+    def _rows_written(self, kind: str) -> None:
+        self._written.add(Kind(kind))
+        self._wake.set()
 
     def _say(self, error: WinnowError) -> None:
         if str(error) != self._trouble:
@@ -120,7 +123,11 @@ class Sweeper:
             Transient: a server is away, or the model cannot be probed yet.
             SetupFault: the stored vectors are another embedder's.
         """
+        self._wake.clear()
         sent = 0
+        if time.monotonic() >= self._tidied_at + TIDY_EVERY_SECONDS:
+            self._tidied_at = time.monotonic()
+            await self.tools.embeddings.forget_old_batches()
         if time.monotonic() >= self._extraction_at:
             self._extraction_at = time.monotonic() + EXTRACTION_EVERY_SECONDS
             sent += await self._sweep_extraction()
@@ -151,37 +158,46 @@ class Sweeper:
     async def _sweep_embeddings(self) -> int:
         # Without a space to write into, a worker could do nothing but fail; with another's, neither.
         space = await self.tools.spaces.ours()
-        room = BATCHES_AHEAD - await self.tools.backlog.depth(Lane.BULK)
+        written, self._written = self._written, set()
+        pause = await self.tools.embeddings.pause()
+        if pause and pause.seconds_left:
+            return 0
+        depth = await self.tools.backlog.depth(Lane.BULK)
+        # While the model server is not asked, one batch is enough to make a worker look whether it is well again.
+        room = (1 if pause else BATCHES_AHEAD) - depth
         sent = 0
         for kind in Kind:
             if sent < room:
-                sent += await self._sweep_kind(kind, space, room - sent, nothing_queued=room == BATCHES_AHEAD)
+                age = 0.0 if kind in written else self.tools.age_seconds
+                sent += await self._sweep_kind(kind, space, room - sent, age, nothing_queued=not depth)
         return sent
 
-    async def _sweep_kind(self, kind: Kind, space: Space, room: int, *, nothing_queued: bool) -> int:
-        """Sends rows by id, and begins again at the first one when the lane is empty: then none is sent twice.
-
-        Some lanes never are (a steady import, a task that waits for its next try), so after a whole pass a new one may
-        begin every `age_seconds`. What it repeats finds its rows in hand or done, and is never more than there is room.
-        """
-        now, limit = time.monotonic(), room * self.tools.batch_size
-        this = self._passes.get(kind)
-        if this is None or nothing_queued or (this.ended and now - this.began >= self.tools.age_seconds):
-            this = self._passes[kind] = _Pass(began=now)
-        ids = await self.tools.embeddings.due(
-            kind, space=space, after=this.after, age_seconds=self.tools.age_seconds, limit=limit
+    async def _sweep_kind(
+        self, kind: Kind, space: Space, room: int, age_seconds: float, *, nothing_queued: bool
+    ) -> int:
+        """Sends what is due, but not what was sent a moment ago and may still be in the lane."""
+        now, most = time.monotonic(), room * self.tools.batch_size
+        ahead = self._sent[kind] = (
+            {} if nothing_queued else {row: until for row, until in self._sent[kind].items() if until > now}
         )
+        due = await self.tools.embeddings.due(kind, space=space, age_seconds=age_seconds, limit=most + len(ahead))
+        ids = [row for row in due if row not in ahead][:most]
         jobs: list[Job] = list(in_batches([EmbedJob(kind, tuple(ids))], self.tools.batch_size))
-        if jobs:
-            await self.tools.dispatcher.dispatch(jobs, Lane.BULK)
-            this.after = ids[-1]
-        this.ended = len(ids) < limit
         if not jobs:
             return 0
+        await self.tools.dispatcher.dispatch(jobs, Lane.BULK)
+        ahead |= dict.fromkeys(ids, now + SENT_SECONDS)
         log.info("sweep.embedding", kind=kind.value, rows=len(ids))
         return len(jobs)
 
 
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+async def _first_of(*events: asyncio.Event, seconds: float) -> None:
+    """Returns when one of the events is set, or after so long."""
+    if seconds <= 0 or any(event.is_set() for event in events):
+        return
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -207,7 +207,8 @@ def decode_answer(content: bytes, *, expected: int) -> Answer:
     """The vectors in the body of an answer, in the order of the texts, whether sent as base64 or as numbers.
 
     Raises:
-        AnswerInvalid: not JSON (NaN is none), no vectors, another count, or indexes that are not 0 to count - 1.
+        AnswerInvalid: not JSON (NaN is none), no vectors, or indexes that do not tell the texts apart.
+        SomeInvalid: some texts got no usable vector.
     """
     try:
         body = orjson.loads(content)
@@ -216,13 +217,13 @@ def decode_answer(content: bytes, *, expected: int) -> Answer:
         vectors = [_numbers(item["embedding"]) for item in items]
     except (ValueError, KeyError, TypeError) as error:
         raise AnswerInvalid("the model server gave an answer without readable vectors") from error
-    known = all(type(place) is int for place in places)
-    if not known or (len(places) == expected and sorted(places) != list(range(expected))):
+    known = all(type(place) is int and 0 <= place < expected for place in places)
+    if not known or len(set(places)) != len(places):
         raise AnswerInvalid("the model's answer does not say which vector belongs to which text")
-    ordered = [vector for _, vector in sorted(zip(places, vectors, strict=True), key=lambda pair: pair[0])]
+    checked = checked_vectors(dict(zip(places, vectors, strict=True)), expected=expected)
     usage = body.get("usage")
     tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return Answer(vectors=checked_vectors(ordered, expected=expected), tokens=tokens if type(tokens) is int else None)
+    return Answer(vectors=checked, tokens=tokens if type(tokens) is int else None)
 
 
 def _numbers(embedding: str | list[float]) -> NDArray[np.float32] | list[float]:

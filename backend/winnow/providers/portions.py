@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from winnow.errors import SomeInvalid
 from winnow.providers.checking import checked_vectors, utf8_sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -69,19 +70,24 @@ class PortionedRequests:
         """Vectors for `texts`, in their order.
 
         Raises:
-            AnswerInvalid: two portions came back with vectors of different lengths.
+            SomeInvalid: some texts got no usable vector, or two portions came back with vectors of different lengths.
             WinnowError: whatever `ask` raises.
         """
         sizes = dict(zip(texts, utf8_sizes(texts), strict=True))
         found = {text: self._kept.pop(text) for text in sizes if text in self._kept}
+        useless: dict[str, str] = {}
         counted: list[int | None] = []
         try:
-            while missing := [text for text in sizes if text not in found]:
+            while missing := [text for text in sizes if text not in found and text not in useless]:
                 portion = missing[: first_portion([sizes[text] for text in missing], self.limits)]
                 try:
                     answer = await self._ask(portion)
                 except BatchRefused as refusal:
                     self.limits = replace(self.limits, texts=max(1, min(refusal.cap, len(portion) - 1)))
+                    continue
+                except SomeInvalid as error:
+                    found.update({portion[place]: vector for place, vector in error.good.items()})
+                    useless.update({portion[place]: what for place, what in error.bad.items()})
                     continue
                 found.update(zip(portion, answer.vectors, strict=True))
                 counted.append(answer.tokens)
@@ -89,6 +95,8 @@ class PortionedRequests:
             self._keep(found)
             raise
         told = [tokens for tokens in counted if tokens is not None]
+        if useless:
+            raise _some_invalid(texts, found, useless)
         vectors = checked_vectors([found[text] for text in texts], expected=len(texts))
         return Answer(vectors=vectors, tokens=sum(told) if told else None)
 
@@ -96,3 +104,15 @@ class PortionedRequests:
         self._kept.update(found)
         for text in list(self._kept)[: max(0, len(self._kept) - KEPT_VECTORS)]:
             del self._kept[text]
+
+
+def _some_invalid(
+    texts: Sequence[str], found: Mapping[str, NDArray[np.float32]], useless: Mapping[str, str]
+) -> SomeInvalid:
+    bad = {place: useless[text] for place, text in enumerate(texts) if text in useless}
+    first = min(bad)
+    return SomeInvalid(
+        f"the model's vector for text {first + 1} of {len(texts)} {bad[first]}",
+        good={place: found[text] for place, text in enumerate(texts) if text in found},
+        bad=bad,
+    )

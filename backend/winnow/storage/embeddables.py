@@ -35,9 +35,13 @@ class Embeddable:
         return "(" + " || E'\\n' || ".join(f"{alias}{column}" for column in self.columns) + ")"
 
     def fill(self, statement: str) -> str:
-        """A statement written for every kind, for this one: `{kind}`, `{table}`, `{text}`, `{found}` filled in."""
+        """A statement written for every kind, for this one.
+
+        Filled in are `{kind}`, `{table}`, `{text}` (of alias t), `{text_of_o}` (of alias o) and `{found}`.
+        """
         filled = statement.replace("{kind}", self.kind.value).replace("{table}", self.table)
-        return filled.replace("{text}", self.text()).replace("{found}", self.found)
+        filled = filled.replace("{text}", self.text()).replace("{text_of_o}", self.text("o."))
+        return filled.replace("{found}", self.found)
 
 
 EMBEDDABLES: dict[Kind, Embeddable] = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgvector import Vector
+from sqlalchemy.exc import IntegrityError
 
 from winnow.domain.jobs import Kind
 from winnow.storage.named import fetch
@@ -17,20 +19,27 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from winnow.domain.spaces import Space
     from winnow.storage.engine import Database
 
+CLAIM_TRIES = 5
+SAVED = "embed.saved"
 COUNTED = ("total", "embedded", "pending", "in_hand", "waiting", "failed", "skipped", "oldest_pending")
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddableText:
-    """A row's text as it stood when it was read, and the hash by which a vector of it will be fenced."""
+    """A row's text as it stood when it was read, and the hash by which a vector of it will be fenced.
+
+    `known` says that another row of the same text has a vector already.
+    """
 
     id: int
     text: str
     hash: bytes
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,14 @@ class Lease:
     token: UUID
     worker: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a batch cost: tokens, where the server told, and seconds."""
+
+    tokens: int | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +135,21 @@ class EmbeddingStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def claim(self, lease: Lease, ids: Sequence[int]) -> list[int]:
-        """Takes what is free of the ids; what another worker has, or has a vector, is left out."""
+    async def claim(self, lease: Lease, ids: Sequence[int]) -> dict[int, int]:
+        """Takes what is free of the ids; the answer tells for each how many workers have died with it in hand.
+
+        Left out is what another worker has or what has a vector, whose text another worker has, and everything while
+        the space is paused.
+        """
+        for _ in range(CLAIM_TRIES):
+            try:
+                return await self._claim(lease, ids)
+            except IntegrityError:  # another worker took a text of ours in the same moment
+                async with self._database.autocommit() as connection:
+                    await fetch(connection, "free_texts", list(ids), lease.space.id, kind=lease.kind)
+        return {}
+
+    async def _claim(self, lease: Lease, ids: Sequence[int]) -> dict[int, int]:
         async with self._database.autocommit() as connection:
             rows = await fetch(
                 connection,
@@ -131,7 +161,13 @@ class EmbeddingStore:
                 lease.seconds,
                 kind=lease.kind,
             )
-        return [row.entity_id for row in rows]
+        return {row.entity_id: row.deaths for row in rows}
+
+    async def lease_left(self, kind: Kind, ids: Sequence[int]) -> float | None:
+        """For how many seconds some of these rows stay in somebody's hand; None when none is."""
+        async with self._database.autocommit() as connection:
+            seconds: float | None = (await fetch(connection, "lease_left", list(ids), kind=kind))[0].seconds
+        return seconds
 
     async def renew(self, lease: Lease, ids: Sequence[int]) -> None:
         """The heartbeat of a lease."""
@@ -142,7 +178,7 @@ class EmbeddingStore:
         """The texts of those ids that still have no vector, by id."""
         async with self._database.autocommit() as connection:
             rows = await fetch(connection, "read_texts", list(ids), kind=kind)
-        return [EmbeddableText(row.id, row.text, row.hash) for row in rows]
+        return [EmbeddableText(row.id, row.text, row.hash, row.known) for row in rows]
 
     async def tries(self, lease: Lease) -> dict[int, Tries]:
         """How often each row in hand failed or waited before."""
@@ -150,14 +186,41 @@ class EmbeddingStore:
             rows = await fetch(connection, "read_attempts", lease.token, kind=lease.kind)
         return {row.entity_id: Tries(row.attempts, row.waits) for row in rows}
 
+    async def copy(self, lease: Lease, ids: Sequence[int]) -> set[int]:
+        """Gives rows the vectors that other rows of the same text have; returns the ids that got one."""
+        started = time.perf_counter()
+        async with self._database.transaction() as connection:
+            locked = [row.id for row in await fetch(connection, "lock_rows", list(ids), kind=lease.kind)]
+            copied = [
+                row.id for row in await fetch(connection, "copy_vectors", locked, lease.space.id, kind=lease.kind)
+            ]
+            spent = Spent(seconds=time.perf_counter() - started)
+            await self._settle(connection, lease, copied, saved=len(copied), spent=spent)
+        await self._count_saved(len(copied))
+        return set(copied)
+
     async def write(
-        self, lease: Lease, rows: Sequence[EmbeddableText], vectors: Mapping[int, NDArray[np.float32]]
+        self,
+        lease: Lease,
+        rows: Sequence[EmbeddableText],
+        vectors: Mapping[int, NDArray[np.float32]],
+        *,
+        characters: Mapping[int, int] | None = None,
+        spent: Spent | None = None,
     ) -> set[int]:
         """Stores vectors where the text and the space are still the ones they were made of; returns the ids written.
 
         Rows that somebody else has locked just now are not among them, nor are rows whose text changed.
+
+        Args:
+            lease: what the rows are held by.
+            rows: as they were read.
+            vectors: by row id.
+            characters: how much of a text its vector is of, where that is not all.
+            spent: what the vectors cost, for the record of batches.
         """
         given = [row for row in rows if row.id in vectors]
+        spent = spent or Spent()
         async with self._database.transaction() as connection:
             locked = {
                 row.id for row in await fetch(connection, "lock_rows", [row.id for row in given], kind=lease.kind)
@@ -170,11 +233,29 @@ class EmbeddingStore:
                 [Vector(vectors[row.id]) for row in ready],
                 [row.hash for row in ready],
                 lease.space.id,
+                [(characters or {}).get(row.id) for row in ready],
                 kind=lease.kind,
             )
             done = [row.id for row in written]
-            await fetch(connection, "delete_jobs", lease.space.id, done, kind=lease.kind)
+            saved = len(done) - len({row.hash for row in ready if row.id in set(done)})
+            await self._settle(connection, lease, done, saved=saved, spent=spent)
+        await self._count_saved(saved)
         return set(done)
+
+    async def _count_saved(self, rows: int) -> None:
+        """Outside of the transaction: its row is everybody's."""
+        if rows:
+            await self._database.count(SAVED, rows)
+
+    async def _settle(
+        self, connection: AsyncConnection, lease: Lease, done: list[int], *, saved: int, spent: Spent
+    ) -> None:
+        """Rows that have their vectors now leave the hand, in the same transaction."""
+        if not done:
+            return
+        await fetch(connection, "delete_jobs", lease.space.id, done, kind=lease.kind)
+        batch = (lease.space.id, lease.worker, len(done), saved, spent.tokens, spent.seconds)
+        await fetch(connection, "note_batch", *batch, kind=lease.kind)
 
     async def release(self, lease: Lease, ids: Iterable[int]) -> None:
         """Gives rows back: they are plainly pending again."""
@@ -198,10 +279,10 @@ class EmbeddingStore:
                 kind=lease.kind,
             )
 
-    async def due(self, kind: Kind, *, space: Space | None, after: int, age_seconds: float, limit: int) -> list[int]:
+    async def due(self, kind: Kind, *, space: Space, age_seconds: float, limit: int) -> list[int]:
         """Rows the sweeper should send, by id: NULL for long enough, a wait that is over, a lease that ran out."""
         async with self._database.autocommit() as connection:
-            rows = await fetch(connection, "due_rows", after, space.id if space else 0, age_seconds, limit, kind=kind)
+            rows = await fetch(connection, "due_rows", space.id, age_seconds, limit, kind=kind)
         return [row.id for row in rows]
 
     async def without_vector(self, kind: Kind, *, after: int, up_to: int, limit: int) -> list[int]:
@@ -232,17 +313,42 @@ class EmbeddingStore:
         """Where every row of every kind stands, from one snapshot."""
         async with self._database.autocommit() as connection:
             rows = await fetch(connection, "progress")
-        return {Kind(row.kind): KindCounts(**{key: row._mapping[key] for key in COUNTED}) for row in rows}
+        return {Kind(row.kind): KindCounts(**{name: getattr(row, name) for name in COUNTED}) for row in rows}
 
     async def pause(self) -> Pause | None:
         """Why the active space's model server is not asked just now; None while it is."""
         async with self._database.autocommit() as connection:
             rows = await fetch(connection, "read_pause")
-        return Pause(**rows[0]._mapping) if rows else None
+        return Pause(**rows[0]._asdict()) if rows else None
+
+    async def begin_pause(self, space: Space, *, seconds: float, error_kind: str, because: str, pauses: int) -> None:
+        """Stops everybody from asking for so long, unless somebody else has just done so. `pauses` as they were."""
+        async with self._database.autocommit() as connection:
+            await fetch(connection, "pause_space", space.id, seconds, error_kind, because, pauses)
+
+    async def begin_look(self, space: Space, *, seconds: float) -> int | None:
+        """Whether it is time to see if the server is well again, and we who do so: how many pauses there were."""
+        async with self._database.autocommit() as connection:
+            rows = await fetch(connection, "begin_look", space.id, seconds)
+        return int(rows[0].pauses) if rows else None
+
+    async def end_look(self, space: Space) -> None:
+        """We do not look after all: the next one may at once."""
+        async with self._database.autocommit() as connection:
+            await fetch(connection, "end_look", space.id)
+
+    async def resume(self, space: Space) -> None:
+        """Everybody may ask again."""
+        async with self._database.autocommit() as connection:
+            await fetch(connection, "resume_space", space.id)
+
+    async def forget_old_batches(self) -> None:
+        """Removes what nobody will watch any more."""
+        async with self._database.autocommit() as connection:
+            await fetch(connection, "forget_old_batches")
 
     async def last_error(self) -> str | None:
         """The latest trouble of any row, as one line."""
         async with self._database.autocommit() as connection:
             rows = await fetch(connection, "last_error")
         return f"{rows[0].kind} {rows[0].entity_id} ({rows[0].state}): {rows[0].error}" if rows else None
-

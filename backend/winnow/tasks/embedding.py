@@ -1,4 +1,8 @@
-"""Embedding tasks. They never ask for redelivery: what they could not do is noted beside the row, or is still NULL."""
+"""Embedding tasks. What they could not do is noted beside the row, or is still NULL, so they are always settled.
+
+But for one case: a task that a dead worker left behind comes again while its rows are still in that worker's hand.
+Then it comes once more when their leases have run out.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import structlog
 from taskiq import TaskiqDepends
 
 from winnow.domain.jobs import Kind
-from winnow.errors import SetupFault, Transient
+from winnow.errors import RowsInHand, SetupFault, Transient
 from winnow.pipeline.embed import embed_rows
+from winnow.queue.delivery import current_delivery
 from winnow.tasks.tools import Tools, tools_of
 
 log = structlog.get_logger(__name__)
@@ -40,5 +45,17 @@ async def _embed(tools: Tools, kind: Kind, ids: list[int], provider_id: str | No
         return
     try:
         await embed_rows(tools.embedding, kind, ids)
+        await _await_leases(tools, kind, ids)
+    except RowsInHand:
+        raise
     except (Transient, SetupFault) as error:
         log.warning("embed.postponed", kind=kind.value, rows=len(ids), reason=str(error))
+
+
+async def _await_leases(tools: Tools, kind: Kind, ids: list[int]) -> None:
+    delivery = current_delivery()
+    if delivery is None or delivery.number == 1:
+        return
+    seconds = await tools.embedding.store.lease_left(kind, ids)
+    if seconds is not None:
+        raise RowsInHand(retry_after_seconds=seconds)

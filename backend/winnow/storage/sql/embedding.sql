@@ -3,34 +3,57 @@
 -- Takes what is free of the given ids: NULL and in nobody's hand, its wait over, or its holder's lease run out.
 -- $1 ids, $2 space, $3 token, $4 worker, $5 lease seconds. Runs in autocommit, so it never holds a lock for long.
 -- Nor does it wait for one: somebody who edits a text in an open transaction holds the row's job as well.
--- For a space that is no more the active one nothing is claimed: its vectors would be refused after they were paid for.
+-- For a space that is no more the active one nothing is claimed: its vectors would be refused after they were paid for;
+-- nor for one whose model server is not asked just now.
+-- Of the rows of one text, one leads and holds the text's hash, so that no second worker pays for the text: rows whose
+-- text another one holds stay pending. Whoever is second by a hair is refused by the index (`free_texts`).
 -- name: claim
-WITH free AS (
-    SELECT j.entity_id
-    FROM embedding_jobs j JOIN {table} t ON t.id = j.entity_id
-    JOIN embedding_spaces s ON s.id = j.space_id AND s.status = 'active'
-    WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = ANY($1::bigint[]) AND t.embedding IS NULL
+WITH given AS (
+    SELECT t.id, hashtextextended({text}, 0) AS text_hash
+    FROM {table} t JOIN embedding_spaces s ON s.id = $2::smallint AND s.status = 'active' AND s.pauses = 0
+    WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
+), free AS (
+    SELECT j.entity_id, j.text_hash AS held, (j.state = 'leased')::int AS died
+    FROM embedding_jobs j JOIN given g ON g.id = j.entity_id
+    WHERE j.kind = '{kind}' AND j.space_id = $2::smallint
       AND (j.state = 'leased' AND j.lease_until < now() OR j.state = 'waiting' AND j.not_before <= now())
     ORDER BY j.entity_id FOR UPDATE OF j SKIP LOCKED
+), takeable AS (
+    SELECT g.id, g.text_hash, f.entity_id IS NOT NULL AS known, f.died,
+           row_number() OVER (
+               PARTITION BY g.text_hash ORDER BY (f.held = g.text_hash) DESC NULLS LAST, g.id) = 1 AS leads
+    FROM given g LEFT JOIN free f ON f.entity_id = g.id
+    WHERE (f.entity_id IS NOT NULL OR NOT EXISTS (
+              SELECT FROM embedding_jobs j
+              WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = g.id))
+      AND NOT EXISTS (
+          SELECT FROM embedding_jobs o
+          WHERE o.kind = '{kind}' AND o.space_id = $2::smallint AND o.text_hash = g.text_hash
+            AND NOT EXISTS (SELECT FROM free mine WHERE mine.entity_id = o.entity_id))
 ), taken_over AS (
     UPDATE embedding_jobs j
-    SET state = 'leased', token = $3::uuid, worker = $4::text, lease_until = now() + make_interval(secs => $5::float8)
-    FROM free
-    WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = free.entity_id
-    RETURNING j.entity_id
+    SET state = 'leased', token = $3::uuid, worker = $4::text, lease_until = now() + make_interval(secs => $5::float8),
+        text_hash = CASE WHEN takeable.leads THEN takeable.text_hash END,
+        deaths = least(j.deaths + takeable.died, 1000)
+    FROM takeable
+    WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = takeable.id AND takeable.known
+    RETURNING j.entity_id, j.deaths
 ), taken AS (
-    INSERT INTO embedding_jobs (kind, entity_id, space_id, state, token, worker, lease_until)
-    SELECT '{kind}', t.id, $2::smallint, 'leased', $3::uuid, $4::text, now() + make_interval(secs => $5::float8)
-    FROM {table} t JOIN embedding_spaces s ON s.id = $2::smallint AND s.status = 'active'
-    WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
-      AND NOT EXISTS (
-          SELECT FROM embedding_jobs j
-          WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = t.id)
-    ORDER BY t.id
-    ON CONFLICT DO NOTHING
-    RETURNING entity_id
+    INSERT INTO embedding_jobs (kind, entity_id, space_id, state, token, worker, lease_until, text_hash)
+    SELECT '{kind}', id, $2::smallint, 'leased', $3::uuid, $4::text, now() + make_interval(secs => $5::float8),
+           CASE WHEN leads THEN text_hash END
+    FROM takeable WHERE NOT known
+    ORDER BY text_hash, id
+    ON CONFLICT (kind, entity_id, space_id) DO NOTHING
+    RETURNING entity_id, deaths
 )
-SELECT entity_id FROM taken_over UNION ALL SELECT entity_id FROM taken
+SELECT entity_id, deaths FROM taken_over UNION ALL SELECT entity_id, deaths FROM taken
+
+-- A text is held no longer than its holder's lease, even by a row that is no more. $1 ids, $2 space.
+-- name: free_texts
+UPDATE embedding_jobs SET text_hash = NULL
+WHERE kind = '{kind}' AND space_id = $2::smallint AND lease_until < now()
+  AND text_hash IN (SELECT hashtextextended({text}, 0) FROM {table} t WHERE t.id = ANY($1::bigint[]))
 
 -- Keeps what is in hand. $1 token, $2 ids, $3 lease seconds. Like all that follow, it passes over jobs that an open
 -- edit of the text has locked: the edit takes them away, or, rolled back, leaves them to the end of their lease.
@@ -43,23 +66,43 @@ UPDATE embedding_jobs j
 SET lease_until = now() + make_interval(secs => $3::float8)
 FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
 
--- Reads what was claimed; a second statement, for the claim's snapshot may be older than an edit. $1 ids.
+-- Reads what was claimed; a second statement, for the claim's snapshot may be older than an edit. `known`: another row
+-- of the same text has a vector already. $1 ids.
 -- name: read_texts
-SELECT t.id, {text} AS text, sha256(convert_to({text}, 'UTF8')) AS hash
+SELECT t.id, {text} AS text, sha256(convert_to({text}, 'UTF8')) AS hash,
+       EXISTS (SELECT FROM {table} o WHERE o.embedding IS NOT NULL AND hashtextextended({text_of_o}, 0) =
+                   hashtextextended({text}, 0) AND {text_of_o} = {text}) AS known
 FROM {table} t
 WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
 ORDER BY t.id
+
+-- Gives rows the vector of another row of the same text. The other row is read in one piece, text and vector, so what
+-- is copied belongs to that text; fenced for the rest as `write_vectors` is. $1 ids (locked), $2 space.
+-- name: copy_vectors
+WITH mine AS (
+    SELECT t.id, {text} AS text FROM {table} t WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
+)
+UPDATE {table} t
+SET embedding = twin.embedding, embedded_characters = twin.embedded_characters
+FROM mine, LATERAL (
+    SELECT o.embedding, o.embedded_characters FROM {table} o
+    WHERE o.embedding IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended(mine.text, 0)
+      AND {text_of_o} = mine.text
+    LIMIT 1) twin
+WHERE t.id = mine.id AND t.embedding IS NULL AND {text} = mine.text
+  AND EXISTS (SELECT FROM embedding_spaces s WHERE s.id = $2::smallint AND s.status = 'active')
+RETURNING t.id
 
 -- Locks in id order what nobody else has locked, so that two writers never wait for each other. $1 ids.
 -- name: lock_rows
 SELECT t.id FROM {table} t WHERE t.id = ANY($1::bigint[]) ORDER BY t.id FOR NO KEY UPDATE SKIP LOCKED
 
 -- The fenced write: only where the text is still the one that was embedded and the space still the column's.
--- $1 ids, $2 vectors, $3 hashes, $4 space.
+-- $1 ids, $2 vectors, $3 hashes, $4 space, $5 how many characters of each text were embedded (NULL: all).
 -- name: write_vectors
 UPDATE {table} t
-SET embedding = given.vector
-FROM unnest($1::bigint[], $2::vector[], $3::bytea[]) AS given (id, vector, hash)
+SET embedding = given.vector, embedded_characters = given.characters
+FROM unnest($1::bigint[], $2::vector[], $3::bytea[], $5::integer[]) AS given (id, vector, hash, characters)
 WHERE t.id = given.id
   AND t.embedding IS NULL
   AND sha256(convert_to({text}, 'UTF8')) = given.hash
@@ -88,7 +131,7 @@ WITH mine AS (
     ORDER BY j.entity_id FOR UPDATE OF j SKIP LOCKED)
 UPDATE embedding_jobs j
 SET state = $3, not_before = now() + make_interval(secs => $4::float8), lease_until = NULL, token = NULL, worker = NULL,
-    attempts = attempts + $5::smallint, waits = least(waits + $8::smallint, 1000), error_kind = $6, error = left($7, 500)
+    text_hash = NULL, attempts = attempts + $5::smallint, waits = least(waits + $8::smallint, 1000), error_kind = $6, error = left($7, 500)
 FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
 RETURNING j.entity_id
 
@@ -97,22 +140,59 @@ RETURNING j.entity_id
 SELECT entity_id, attempts, waits FROM embedding_jobs
 WHERE kind = '{kind}' AND token = $1::uuid AND state = 'leased'
 
+-- What was done, for those who watch. $1 space, $2 worker, $3 rows, $4 of them without asking, $5 tokens, $6 seconds.
+-- name: note_batch
+INSERT INTO embedding_batches (kind, space_id, worker, embedded, saved, tokens, seconds)
+VALUES ('{kind}', $1::smallint, $2::text, $3::integer, $4::integer, $5::bigint, $6::real)
+
+-- name: forget_old_batches
+DELETE FROM embedding_batches WHERE finished_at < now() - interval '7 days'
+
+-- How long some of these rows are still in somebody's hand, in seconds; NULL when none is. $1 ids.
+-- name: lease_left
+SELECT extract(epoch FROM max(lease_until) - now())::float8 AS seconds FROM embedding_jobs
+WHERE kind = '{kind}' AND entity_id = ANY($1::bigint[]) AND state = 'leased' AND lease_until >= now()
+
+-- Stops everybody from asking a model server that is away or wrongly set up. Of several workers that find it so at
+-- once only the first is heard. $1 space, $2 seconds, $3 error kind, $4 reason, $5 pauses when the work began.
+-- name: pause_space
+UPDATE embedding_spaces
+SET pauses = least(pauses + 1, 1000), paused_since = coalesce(paused_since, now()),
+    paused_until = now() + make_interval(secs => $2::float8), paused_kind = $3, paused_because = left($4, 500)
+WHERE id = $1::smallint AND pauses = $5::smallint
+RETURNING pauses
+
+-- Whoever gets a row back looks whether the server is well again, for everybody; a looker that dies is replaced after
+-- $2 seconds. $1 space.
+-- name: begin_look
+UPDATE embedding_spaces SET paused_until = now() + make_interval(secs => $2::float8)
+WHERE id = $1::smallint AND pauses > 0 AND paused_until <= now() RETURNING pauses
+
+-- name: end_look
+UPDATE embedding_spaces SET paused_until = now() WHERE id = $1::smallint AND pauses > 0
+
+-- name: resume_space
+UPDATE embedding_spaces
+SET pauses = 0, paused_until = NULL, paused_since = NULL, paused_kind = NULL, paused_because = NULL
+WHERE id = $1::smallint AND pauses > 0
+
 -- What the sweeper finds due: NULL for some time and promised to nobody, a wait that is over, a lease that ran out.
--- $1 after this id, $2 space, $3 least age in seconds, $4 how many.
+-- A moment in the future (a clock that was wrong, a dump from elsewhere) is no reason to wait for it.
+-- $1 space, $2 least age in seconds, $3 how many.
 -- name: due_rows
 SELECT t.id
 FROM {table} t
-LEFT JOIN embedding_jobs j ON j.kind = '{kind}' AND j.entity_id = t.id AND j.space_id = $2::smallint
-WHERE t.embedding IS NULL AND t.id > $1::bigint
+LEFT JOIN embedding_jobs j ON j.kind = '{kind}' AND j.entity_id = t.id AND j.space_id = $1::smallint
+WHERE t.embedding IS NULL
   AND CASE j.state
         WHEN 'leased' THEN j.lease_until < now()
         WHEN 'waiting' THEN j.not_before <= now()
         WHEN 'failed' THEN false
         WHEN 'skipped' THEN false
-        ELSE t.text_changed_at <= now() - make_interval(secs => $3::float8)
+        ELSE t.text_changed_at <= now() - make_interval(secs => $2::float8) OR t.text_changed_at > now()
       END
 ORDER BY t.id
-LIMIT $4::bigint
+LIMIT $3::bigint
 
 -- What a backfill goes over: every row without a vector, but for what is skipped or has failed since the backfill
 -- began (with `forget_failures`: what had failed before is tried again). $1 after this id, $2 up to this id, $3 how many.

@@ -84,8 +84,10 @@ SELECT '{table}', n.total, n.total - n.without, n.without - j.in_hand - j.waitin
         ORDER BY t.id LIMIT 1)
 FROM (SELECT (SELECT count(*) FROM public.{table}) AS total,
              (SELECT count(*) FROM public.{table} WHERE embedding IS NULL) AS without) n,
-     (SELECT count(*) FILTER (WHERE j.state = 'leased') AS in_hand, count(*) FILTER (WHERE j.state = 'waiting') AS waiting,
-             count(*) FILTER (WHERE j.state = 'failed') AS failed, count(*) FILTER (WHERE j.state = 'skipped') AS skipped
+     (SELECT count(*) FILTER (WHERE j.state = 'leased') AS in_hand,
+             count(*) FILTER (WHERE j.state = 'waiting') AS waiting,
+             count(*) FILTER (WHERE j.state = 'failed') AS failed,
+             count(*) FILTER (WHERE j.state = 'skipped') AS skipped
       FROM public.embedding_jobs j
       JOIN public.embedding_spaces s ON s.id = j.space_id AND s.status = 'active'
       JOIN public.{table} t ON t.id = j.entity_id AND t.embedding IS NULL
@@ -160,7 +162,7 @@ def downgrade() -> None:
         op.execute(f"DROP TRIGGER rows_inserted ON {table}")
         op.execute(f"DROP INDEX {table}_same_text")
         # A vector of a part of its text would be taken for one of the whole.
-        op.execute(f"UPDATE {table} SET embedding = NULL WHERE embedded_characters IS NOT NULL")
+        op.execute(f"UPDATE {table} SET embedding = NULL WHERE embedded_characters IS NOT NULL")  # noqa: S608
     op.execute(OLD_TEXT_CHANGED)
     for table in TEXTS:
         op.execute(f"ALTER TABLE {table} DROP COLUMN embedded_characters")

@@ -1,0 +1,168 @@
+"""A batch of texts is put to the model: patient with the weather, and one bad text never costs its neighbours."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from winnow.domain.backoff import backoff_seconds
+from winnow.domain.truncation import shortened
+from winnow.errors import (
+    AnswerInvalid,
+    Permanent,
+    SetupFault,
+    SomeInvalid,
+    SpaceMismatch,
+    TextRefused,
+    TextTooLong,
+    Transient,
+)
+from winnow.providers.base import probe_dimensions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from winnow.domain.spaces import Space
+    from winnow.providers.base import Embedder
+    from winnow.storage.embeddings import EmbeddableText
+
+# A server that is away for a moment is asked again with the rows in hand; so often at most, and only while the whole
+# stays well below a lease and the grace of a shutdown.
+ASK_TRIES = 4
+PATIENCE_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Found:
+    """What the model has said so far, good and bad, by row id; `stopped` is why it was not asked further.
+
+    Attributes:
+        vectors: float32, one dimension.
+        characters: how much of a text its vector is of, where that is not all.
+        refused: the texts at fault.
+        stopped: the weather or the set-up.
+        tokens: as the server counted them, if it did.
+    """
+
+    vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    characters: dict[int, int] = field(default_factory=dict)
+    refused: dict[int, Permanent] = field(default_factory=dict)
+    stopped: Transient | SetupFault | None = None
+    tokens: int | None = None
+
+
+class Inquiry:
+    """One batch's questions to the model, and its answers in `found`.
+
+    Args:
+        embedder: asked.
+        space: what its vectors must belong to.
+        patience_seconds: how long bad weather is waited out with the rows in hand.
+    """
+
+    def __init__(self, embedder: Embedder, space: Space, *, patience_seconds: float) -> None:
+        self.found = Found()
+        self._embedder = embedder
+        self._space = space
+        self._deadline = time.monotonic() + patience_seconds
+        self._is_well = False
+
+    async def ask(self, rows: Sequence[EmbeddableText]) -> None:
+        """Asks for the rows, unless an earlier answer was reason to stop; a batch it refuses is halved."""
+        if not rows or self.found.stopped:
+            return
+        try:
+            vectors = await self._embed([row.text for row in rows])
+        except SomeInvalid as error:
+            self._keep((rows[place], vector) for place, vector in error.good.items())
+            if error.good:
+                await self.ask([rows[place] for place in sorted(error.bad)])
+            else:
+                await self._halve(rows, error)
+        except (TextRefused, AnswerInvalid) as error:
+            await self._halve(rows, error)
+        except (Transient, SetupFault) as error:
+            self.found.stopped = error
+        else:
+            self._keep(zip(rows, vectors, strict=True))
+
+    async def look(self) -> None:
+        """Asks for one word: is the server there, is it well, is it still the same model? Else `found.stopped`."""
+        try:
+            dimensions = await probe_dimensions(self._embedder)
+        except (Transient, SetupFault) as error:
+            self.found.stopped = error
+            return
+        self._is_well = self._fits(dimensions)
+
+    async def _halve(self, rows: Sequence[EmbeddableText], error: TextRefused | AnswerInvalid) -> None:
+        """Towards the culprit. A server that cannot embed a plain word either is at fault itself, and no text is."""
+        if not self._is_well:
+            await self.look()
+        if self.found.stopped:
+            return
+        if len(rows) == 1:
+            await self._ask_alone(rows[0], error)
+            return
+        middle = len(rows) // 2
+        await self.ask(rows[:middle])
+        await self.ask(rows[middle:])
+
+    async def _ask_alone(self, row: EmbeddableText, error: TextRefused | AnswerInvalid) -> None:
+        """The culprit is asked for once more, for servers err; a text that is too long, for as much as is taken."""
+        text: str | None = shortened(row.text) if isinstance(error, TextTooLong) else row.text
+        while text is not None:
+            try:
+                (vector,) = await self._embed([text])
+            except TextTooLong as again:
+                error, text = again, shortened(text)
+            except (TextRefused, AnswerInvalid) as again:
+                error, text = again, None
+            except (Transient, SetupFault) as away:
+                self.found.stopped = away
+                return
+            else:
+                self._keep([(row, vector)])
+                if len(text) < len(row.text):
+                    self.found.characters[row.id] = len(text)
+                return
+        self.found.refused[row.id] = error
+
+    async def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """One answer; through short spells of bad weather, with full jitter and the server's own wish kept."""
+        tries = 0
+        while True:
+            try:
+                result = await self._embedder.embed(texts, input_type="document")
+            except Transient as error:
+                pause = backoff_seconds(tries, at_least=error.retry_after_seconds)
+                tries += 1
+                if tries == ASK_TRIES or time.monotonic() + pause > self._deadline:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                if result.tokens is not None:
+                    self.found.tokens = (self.found.tokens or 0) + result.tokens
+                return result.vectors
+
+    def _keep(self, answered: Iterable[tuple[EmbeddableText, NDArray[np.float32]]]) -> None:
+        for row, vector in answered:
+            if not self._fits(len(vector)):
+                return
+            self.found.vectors[row.id] = vector
+
+    def _fits(self, dimensions: int) -> bool:
+        """Whether vectors of this length are the space's own; else nothing more is asked."""
+        if dimensions == self._space.dimensions:
+            return True
+        self.found.stopped = SpaceMismatch(
+            f"{self._space.identity} now makes vectors of {dimensions} dimensions; the stored ones have "
+            f"{self._space.dimensions}: another model has taken its name on the server; pull the old one again under "
+            "that name, or use another database or --data-dir"
+        )
+        return False
