@@ -15,6 +15,7 @@ from winnow.errors import (
     ProviderBusy,
     ProviderUnavailable,
     SetupFault,
+    SomeInvalid,
     TextRefused,
     TextTooLong,
     WinnowError,
@@ -97,10 +98,10 @@ async def test_a_large_batch_goes_in_portions(ollama_server: OllamaServer, embed
         ("cut", ProviderUnavailable, "does not answer"),
         ("redirect", SetupFault, "sends elsewhere"),
         ("web_page", SetupFault, "web page"),
-        ("nan", AnswerInvalid, "text 2 of 2 has numbers that are not finite"),
-        ("zero", AnswerInvalid, "text 2 of 2 has zeros only"),
+        ("nan", SomeInvalid, "text 2 of 2 has numbers that are not finite"),
+        ("zero", SomeInvalid, "text 2 of 2 has zeros only"),
         ("wrong_count", AnswerInvalid, "1 vectors for 2 texts"),
-        ("wrong_dimension", AnswerInvalid, "different lengths: 63 to 64"),
+        ("wrong_dimension", SomeInvalid, "text 2 of 2 has 63 numbers, most others 64"),
     ],
 )
 async def test_each_failure_has_its_error_and_the_next_request_is_well(

@@ -6,10 +6,11 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
 from plugins.jetstream import eventually
-from plugins.pipeline import RecordingDispatcher, SteeredEmbedder, add_messages, add_row
+from plugins.pipeline import RecordingDispatcher, SteeredEmbedder, add_messages, add_row, come_due
 from winnow.domain.jobs import EmbedJob, ExtractJob, Kind, Lane
 from winnow.errors import ProviderUnavailable, QueueUnavailable, SpaceMismatch
 from winnow.pipeline.embed import embed_rows
@@ -20,7 +21,7 @@ from winnow.storage.engine import Database
 from winnow.storage.extraction import ExtractionStore
 
 if TYPE_CHECKING:
-    import asyncpg
+    from collections.abc import AsyncIterator
 
     from winnow.pipeline.embed import Embedding
     from winnow.pipeline.extract import Extracting
@@ -142,21 +143,26 @@ async def test_rows_are_not_sent_again_while_the_lane_holds_them(
 
 
 async def test_rows_that_were_lost_are_sent_again_though_the_lane_is_never_empty(
-    sweeping: Sweeping, dispatcher: RecordingDispatcher, lanes: Lanes, sql: asyncpg.Connection
+    sweeping: Sweeping,
+    dispatcher: RecordingDispatcher,
+    lanes: Lanes,
+    sql: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("winnow.pipeline.sweep.SENT_SECONDS", 0.5)
     ids = await add_messages(sql, [f"text {number}" for number in range(4)])
-    sweeper = Sweeper(replace(sweeping, age_seconds=0.5))
+    sweeper = Sweeper(sweeping)
     assert await sweeper.sweep() == 2
     lanes.bulk = 1  # a task that waits for its next try
     for _ in range(3):
-        assert await sweeper.sweep() == 0, "not more often than rows grow old"
+        assert await sweeper.sweep() == 0, "they may still be in the lane"
     await asyncio.sleep(0.5)
     assert await sweeper.sweep() == 2
     assert await sweeper.sweep() == 0
     assert dispatcher.ids(EmbedJob, M) == ids + ids
 
 
-async def test_a_pass_goes_to_its_end_before_the_next_begins(
+async def test_what_is_on_the_way_is_not_sent_twice_and_what_comes_due_before_it_is_sent(
     sweeping: Sweeping, dispatcher: RecordingDispatcher, lanes: Lanes, sql: asyncpg.Connection
 ) -> None:
     ids = await add_messages(sql, [f"text {number}" for number in range(8)])
@@ -165,8 +171,127 @@ async def test_a_pass_goes_to_its_end_before_the_next_begins(
     for _ in range(3):
         await sweeper.sweep()
     assert dispatcher.ids(EmbedJob, M) == ids
-    await sweeper.sweep()
-    assert dispatcher.ids(EmbedJob, M) == ids + ids[:3]
+    assert await sweeper.sweep() == 0
+    (another,) = await add_messages(sql, ["another text"])
+    await sql.execute("DELETE FROM extraction_queue")
+    await sql.execute("UPDATE messages SET id = -1 WHERE id = $1", another)
+    assert await sweeper.sweep() == 1
+    assert dispatcher.ids(EmbedJob, M) == [*ids, -1]
+
+
+async def test_while_the_model_server_is_not_asked_nothing_is_sent_until_it_is_time_to_look(
+    sweeping: Sweeping,
+    store: EmbeddingStore,
+    dispatcher: RecordingDispatcher,
+    sql: asyncpg.Connection,
+) -> None:
+    await add_messages(sql, [f"text {number}" for number in range(9)])
+    space = await sweeping.spaces.ours()
+    await store.begin_pause(space, seconds=60, error_kind="ProviderUnavailable", because="away", pauses=0)
+    sweeper = Sweeper(sweeping)
+    assert await sweeper.sweep() == 0
+    await come_due(sql)
+    assert await sweeper.sweep() == 1, "one task is enough to find out"
+    await store.resume(space)
+    assert await sweeper.sweep() == 3
+    assert len(dispatcher.jobs) == 4
+
+
+async def test_a_moment_in_the_future_is_no_reason_to_wait(sweeping: Sweeping, sql: asyncpg.Connection) -> None:
+    (row_id,) = await add_messages(sql, ["from a dump of another machine"])
+    await sql.execute("UPDATE messages SET text_changed_at = now() + interval '1 hour' WHERE id = $1", row_id)
+    assert await Sweeper(sweeping).sweep() == 1
+
+
+async def test_old_records_of_batches_are_removed(
+    sweeping: Sweeping, embedding: Embedding, sql: asyncpg.Connection
+) -> None:
+    await embed_rows(embedding, M, await add_messages(sql, ["one", "two"]))
+    await sql.execute("UPDATE embedding_batches SET finished_at = now() - interval '8 days'")
+    await embed_rows(embedding, M, await add_messages(sql, ["three"]))
+    await Sweeper(sweeping).sweep()
+    assert await sql.fetchval("SELECT sum(embedded) FROM embedding_batches") == 1
+
+
+# -- woken
+
+
+INSERTS = {
+    M: "INSERT INTO messages (source, channel, external_id, text, sent_at) VALUES ('psql', '#x', '1', 'words', now())",
+    Kind.TOPICS: "INSERT INTO topics (name) VALUES ('a topic')",
+    Kind.ATOMS: "INSERT INTO atoms (type, title, content) VALUES ('idea', 'a title', 'and words')",
+}
+
+
+@pytest.fixture
+async def slow_sweeper(sweeping: Sweeping) -> AsyncIterator[Sweeper]:
+    """A leader that looks by itself once in ten minutes, and at old rows only."""
+    sweeper, stop = Sweeper(replace(sweeping, every_seconds=600, age_seconds=600)), asyncio.Event()
+    running = asyncio.create_task(sweeper.sweep_forever(stop))
+    yield sweeper
+    stop.set()
+    await running
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_rows_that_somebody_else_writes_or_edits_wake_the_sweeper(
+    kind: Kind,
+    slow_sweeper: Sweeper,
+    embedding: Embedding,
+    dispatcher: RecordingDispatcher,
+    sql: asyncpg.Connection,
+) -> None:
+    await eventually_leads(sql)
+    await sql.execute(INSERTS[kind])
+    await eventually(lambda: dispatcher.ids(EmbedJob, kind))
+    (row_id,) = dispatcher.ids(EmbedJob, kind)
+    await embed_rows(embedding, kind, [row_id])
+    dispatcher.calls.clear()
+    column = {M: "text", Kind.TOPICS: "description", Kind.ATOMS: "title"}[kind]
+    await sql.execute(f"UPDATE {kind.value} SET {column} = 'something else' WHERE id = $1", row_id)
+    await eventually(lambda: dispatcher.ids(EmbedJob, kind))
+    assert dispatcher.ids(EmbedJob, kind) == [row_id]
+
+
+async def test_copy_wakes_the_sweeper_and_what_winnow_writes_itself_does_not(
+    slow_sweeper: Sweeper, dispatcher: RecordingDispatcher, database: Database, sql: asyncpg.Connection
+) -> None:
+    await eventually_leads(sql)
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql("INSERT INTO topics (name) VALUES ('its own promises are enough')")
+    await asyncio.sleep(0.3)
+    assert not dispatcher.calls
+    rows = [(f"topic {number}",) for number in range(5)]
+    await sql.copy_records_to_table("topics", records=rows, columns=["name"])
+    await eventually(lambda: dispatcher.ids(EmbedJob, Kind.TOPICS))
+    assert len(dispatcher.ids(EmbedJob, Kind.TOPICS)) == 6
+
+
+async def test_of_many_open_transactions_one_notifies_and_none_waits_for_another(
+    database_url: str, sql: asyncpg.Connection
+) -> None:
+    heard: list[object] = []
+    await sql.add_listener("winnow_rows", lambda *said: heard.append(said))
+    others = [await asyncpg.connect(database_url) for _ in range(3)]
+    for number, other in enumerate(others):
+        await other.execute("BEGIN")
+        await other.execute("INSERT INTO topics (name) VALUES ($1)", f"topic {number}")
+    for other in reversed(others):
+        await asyncio.wait_for(other.execute("COMMIT"), 5)
+        await other.close()
+    await sql.execute("SELECT 1")
+    assert len(heard) == 1
+
+
+async def eventually_leads(sql: asyncpg.Connection) -> None:
+    async def leads() -> object:
+        return await sql.fetchval(LEADER)
+
+    for _ in range(200):
+        if await leads():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("nobody leads")
 
 
 async def test_embedded_rows_are_not_sent(

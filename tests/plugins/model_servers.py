@@ -79,6 +79,11 @@ class Behaviour:
     delay_seconds: float = 1
     headers: dict[str, str] = field(default_factory=dict)
     words: str | None = None
+    poison: str | None = None
+
+    def spoiled(self, texts: Sequence[str]) -> int:
+        """The place of the text whose vector is the bad one: the poisoned one's, or the last."""
+        return next((place for place, text in enumerate(texts) if self.poison and self.poison in text), len(texts) - 1)
 
 
 class ModelServer:
@@ -130,7 +135,7 @@ class ModelServer:
     def poison(self, words: str, name: Misbehaviour, **details: Any) -> None:
         """Requests with a text that holds `words` misbehave so, always."""
         with self._lock:
-            self._poisons[words] = Behaviour(name, **details)
+            self._poisons[words] = Behaviour(name, poison=words, **details)
 
     @property
     def texts(self) -> list[str]:
@@ -205,14 +210,20 @@ class ModelServer:
             return Reply(200, b"<!doctype html><title>Sign in</title>", headers={"content-type": "text/html"})
         if name == "dropped":
             return Reply(0, b"")
-        vectors = self._vectors(texts, name)
+        spoiled = behaviour.spoiled(texts) if behaviour else 0
+        vectors = self._vectors(texts, name, spoiled)
         reply = self._answer(texts, vectors, body, name)
         if name == "cut":
             return Reply(reply.status, reply.content, cut=True)
-        if name not in ("nan", "zero", "wrong_count", "wrong_dimension", "same_index"):
-            with self._lock:
-                self.answered.update(texts)
+        with self._lock:
+            self.answered.update(self._paid(texts, name, spoiled))
         return reply
+
+    def _paid(self, texts: Sequence[str], name: Misbehaviour | None, spoiled: int) -> Sequence[str]:
+        """The texts that got a valid vector which can be told to be theirs."""
+        if name in ("nan", "zero", "wrong_dimension"):
+            return [*texts[:spoiled], *texts[spoiled + 1 :]]
+        return () if name in ("wrong_count", "same_index") else texts
 
     def _own_refusal(
         self, texts: Sequence[str], headers: Mapping[str, str], body: dict[str, Any]
@@ -227,16 +238,16 @@ class ModelServer:
             return "too_long"
         return None
 
-    def _vectors(self, texts: Sequence[str], name: Misbehaviour | None) -> list[list[float]]:
+    def _vectors(self, texts: Sequence[str], name: Misbehaviour | None, spoiled: int) -> list[list[float]]:
         vectors = [self.vector(text).tolist() for text in texts]
         if name == "nan":
-            vectors[-1][0] = float("nan")
+            vectors[spoiled][0] = float("nan")
         elif name == "zero":
-            vectors[-1] = [0.0] * self.dimensions
+            vectors[spoiled] = [0.0] * self.dimensions
         elif name == "wrong_count":
             vectors.pop()
         elif name == "wrong_dimension":
-            vectors[-1].pop()
+            vectors[spoiled].pop()
         return vectors
 
     # the two protocols
@@ -331,6 +342,10 @@ class OpenAIServer(ModelServer):
         if any(not text for text in texts):
             return "refused"
         return super()._own_refusal(texts, headers, body)
+
+    @override
+    def _paid(self, texts: Sequence[str], name: Misbehaviour | None, spoiled: int) -> Sequence[str]:
+        return texts[:-1] if name == "wrong_count" else super()._paid(texts, name, spoiled)
 
     @override
     def _answer(

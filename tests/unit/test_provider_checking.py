@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winnow.errors import AnswerInvalid, TextRefused
+from winnow.errors import AnswerInvalid, SomeInvalid, TextRefused
 from winnow.providers.checking import checked_vectors, utf8_sizes
 
 NAN, INF = float("nan"), float("inf")
@@ -21,7 +21,7 @@ NAN, INF = float("nan"), float("inf")
         ([[1.0]], 2, "1 vectors for 2 texts"),
         ([[1.0]], 0, "1 vectors for 0 texts"),
         ([], 1, "0 vectors for 1 texts"),
-        ([[1.0, 2.0], [1.0]], 2, "different lengths: 1 to 2 numbers"),
+        ([[1.0, 2.0], [1.0]], 2, "text 2 of 2 has 1 numbers, most others 2"),
         ([[], []], 2, "without numbers"),
         ([[[1.0]], [[2.0]]], 2, "nested"),
         ([1.0, 2.0], 2, "not a vector of numbers"),
@@ -40,6 +40,18 @@ NAN, INF = float("nan"), float("inf")
 def test_an_unfit_answer_is_refused_with_its_reason(vectors: Any, expected: int, reason: str) -> None:
     with pytest.raises(AnswerInvalid, match=reason):
         checked_vectors(vectors, expected=expected)
+
+
+def test_the_good_vectors_of_a_bad_answer_are_kept_with_the_reasons_of_the_others() -> None:
+    with pytest.raises(SomeInvalid, match="text 2 of 5 has zeros only") as caught:
+        checked_vectors({0: [1.0, 2.0], 1: [0.0, 0.0], 3: [3.0], 4: [NAN, 1.0]}, expected=5)
+    assert {place: vector.tolist() for place, vector in caught.value.good.items()} == {0: [1.0, 2.0]}
+    assert caught.value.bad == {
+        1: "has zeros only",
+        2: "did not come",
+        3: "has 1 numbers, most others 2",
+        4: "has numbers that are not finite",
+    }
 
 
 finite = st.floats(min_value=-100, max_value=100, width=32).filter(lambda x: x == 0 or abs(x) > 1e-3)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winnow.errors import AnswerInvalid, ProviderUnavailable
+from winnow.errors import ProviderUnavailable, SomeInvalid
 from winnow.providers.patience import WARM_SECONDS, Patience
 from winnow.providers.portions import (
     KEPT_VECTORS,
@@ -130,8 +130,26 @@ async def test_portions_of_different_dimensions_are_no_answer() -> None:
     async def ask(texts: list[str]) -> Answer:
         return Answer(vectors=np.ones((1, len(texts[0])), "f4"))
 
-    with pytest.raises(AnswerInvalid, match="different lengths"):
+    with pytest.raises(SomeInvalid, match="text 1 of 2 has 1 numbers, most others 2"):
         await PortionedRequests(ask, limits=RequestLimits(texts=1, size_bytes=10)).answer(["a", "bb"])
+
+
+async def test_a_useless_vector_keeps_no_other_portion_from_being_asked_for_or_kept() -> None:
+    asked: list[str] = []
+
+    async def ask(texts: list[str]) -> Answer:
+        asked.extend(texts)
+        if "bad" in texts:
+            one = np.ones(2, "f4")
+            raise SomeInvalid("useless", good={0: one}, bad={1: "has zeros only"})
+        return Answer(vectors=np.ones((len(texts), 2), "f4"))
+
+    requests = PortionedRequests(ask, limits=RequestLimits(texts=2, size_bytes=100))
+    with pytest.raises(SomeInvalid, match="text 2 of 4 has zeros only") as caught:
+        await requests.answer(["a", "bad", "b", "a"])
+    assert sorted(caught.value.good) == [0, 2, 3]
+    assert caught.value.bad == {1: "has zeros only"}
+    assert asked == ["a", "bad", "b"]
 
 
 def test_patience_is_long_until_an_answer_and_again_after_silence() -> None:

@@ -114,8 +114,8 @@ class Inquiry:
         await self.ask(rows[middle:])
 
     async def _ask_alone(self, row: EmbeddableText, error: TextRefused | AnswerInvalid) -> None:
-        """The culprit is asked for once more, for servers err; a text that is too long, for as much as is taken."""
-        text: str | None = shortened(row.text) if isinstance(error, TextTooLong) else row.text
+        """The culprit is asked for once more, for servers err; if it is too long, for as much of it as is taken."""
+        text: str | None = row.text
         while text is not None:
             try:
                 (vector,) = await self._embed([text])

@@ -39,6 +39,7 @@ ALONE_AFTER_DEATHS = 2
 MOST_DEATHS = 6
 BLANK = Outcome(state="skipped", error_kind="blank", error="the text is blank")
 LOCKED = Outcome(state="waiting", error_kind="locked", error="somebody else has the row locked")
+SUSPECT = Outcome(state="waiting", error_kind="worker_died", error="its worker died; it is run by itself in its turn")
 DEADLY = Outcome(
     state="failed",
     error_kind="worker_died",
@@ -143,15 +144,21 @@ async def _look_if_due(tools: Embedding, space: Space) -> bool:
 
 
 async def _work(tools: Embedding, lease: Lease, deaths: dict[int, int]) -> Embedded:
-    """The rows that are harmless together, then each of the others by itself."""
+    """The rows that are harmless together, then one of the others: what kills us then has nobody else's row in hand."""
     deadly = [row_id for row_id, number in deaths.items() if number >= MOST_DEATHS]
+    suspects = sorted(
+        (row_id for row_id, number in deaths.items() if ALONE_AFTER_DEATHS <= number < MOST_DEATHS),
+        key=lambda row_id: (deaths[row_id], row_id),
+    )
+    harmless = sorted(row_id for row_id, number in deaths.items() if number < ALONE_AFTER_DEATHS)
     if deadly:
         await tools.store.record(lease, deadly, DEADLY)
-    alone = sorted(row_id for row_id, number in deaths.items() if ALONE_AFTER_DEATHS <= number < MOST_DEATHS)
-    together = sorted(row_id for row_id, number in deaths.items() if number < ALONE_AFTER_DEATHS)
-    done = Embedded(failed=len(deadly))
-    for group in ([together] if together else []) + [[row_id] for row_id in alone]:
-        done += await _work_together(tools, lease, group)
+    if suspects[1:]:
+        await tools.store.record(lease, suspects[1:], SUSPECT)
+    done = Embedded(failed=len(deadly), waiting=len(suspects[1:]))
+    for group in (harmless, suspects[:1]):
+        if group:
+            done += await _work_together(tools, lease, group)
     return done
 
 

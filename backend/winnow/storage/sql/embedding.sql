@@ -6,7 +6,8 @@
 -- For a space that is no more the active one nothing is claimed: its vectors would be refused after they were paid for;
 -- nor for one whose model server is not asked just now.
 -- Of the rows of one text, one leads and holds the text's hash, so that no second worker pays for the text: rows whose
--- text another one holds stay pending. Whoever is second by a hair is refused by the index (`free_texts`).
+-- text another one holds stay pending. Whoever is second by a hair is refused by the index, as is who takes a text from
+-- a row whose lease has run out (`free_texts`, then again).
 -- name: claim
 WITH given AS (
     SELECT t.id, hashtextextended({text}, 0) AS text_hash
@@ -28,7 +29,7 @@ WITH given AS (
               WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = g.id))
       AND NOT EXISTS (
           SELECT FROM embedding_jobs o
-          WHERE o.kind = '{kind}' AND o.space_id = $2::smallint AND o.text_hash = g.text_hash
+          WHERE o.kind = '{kind}' AND o.space_id = $2::smallint AND o.text_hash = g.text_hash AND o.lease_until >= now()
             AND NOT EXISTS (SELECT FROM free mine WHERE mine.entity_id = o.entity_id))
 ), taken_over AS (
     UPDATE embedding_jobs j
