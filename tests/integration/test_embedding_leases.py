@@ -5,13 +5,25 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import numpy as np
 
-from plugins.pipeline import SteeredEmbedder, add_messages, another, come_due, job_of, vector_in
-from winnow.domain.jobs import Kind
+from plugins.jetstream import eventually
+from plugins.pipeline import (
+    SteeredEmbedder,
+    add_messages,
+    another,
+    come_due,
+    job_of,
+    serving,
+    vector_in,
+    winnow_over,
+)
+from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.errors import TextRefused
 from winnow.pipeline.embed import Embedded, embed_rows
+from winnow.storage.embeddings import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,3 +179,29 @@ async def test_a_killed_worker_s_rows_are_free_after_its_lease(
     assert await embed_rows(embedding, M, ids) == Embedded()
     await asyncio.sleep(0.4)
     assert await embed_rows(embedding, M, ids) == Embedded(embedded=2)
+
+
+async def test_a_task_whose_worker_died_comes_again_when_its_rows_are_free(
+    database_url: str, nats_url: str, sql: asyncpg.Connection
+) -> None:
+    """Without any sweeper: JetStream delivers it while the dead worker's lease still runs, and once more after."""
+    (row_id,) = await add_messages(sql, ["one"])
+    given = {"lease_seconds": 30, "ack_wait_seconds": 0.5}
+    async with winnow_over(database_url, nats_url, model=SteeredEmbedder(), started=False, **given) as winnow:
+        async with serving(winnow):  # makes the consumer
+            space = await winnow.spaces.ours()
+        await winnow.close()
+    async with winnow_over(database_url, nats_url, model=SteeredEmbedder(), **given) as dead:
+        await dead.dispatcher.dispatch([EmbedJob(M, (row_id,))], Lane.LIVE)
+        taken = await dead.brokers[Lane.LIVE].js.pull_subscribe_bind("live", "TASKS")
+        await taken.fetch(1, timeout=5)
+        lease = Lease(kind=M, space=space, token=uuid4(), worker="dead", seconds=3)
+        assert await dead.embeddings.claim(lease, [row_id]) == {row_id: 0}
+    embedder = SteeredEmbedder()
+    async with winnow_over(database_url, nats_url, model=embedder, started=False, **given) as winnow, serving(winnow):
+        await eventually(lambda: embedder.calls)
+
+        async def embedded() -> bool:
+            return await vector_in(sql, M, row_id) is not None
+
+        await eventually(embedded)

@@ -1,5 +1,8 @@
 -- How NULL is worked: claim, read, (the model), write. Placeholders in braces are filled in by embeddables.py.
 
+-- Statistics of a queue are always wrong, and PostgreSQL would read all of it once rather than look 100 rows up. So the
+-- ids stand beside each use of it, and what is looked up for each row is `(SELECT … LIMIT 1)`, which it cannot turn round.
+
 -- Takes what is free of the given ids: NULL and in nobody's hand, its wait over, or its holder's lease run out.
 -- $1 ids, $2 space, $3 token, $4 worker, $5 lease seconds. Runs in autocommit, so it never holds a lock for long.
 -- Nor does it wait for one: somebody who edits a text in an open transaction holds the row's job as well.
@@ -16,7 +19,7 @@ WITH given AS (
 ), free AS (
     SELECT j.entity_id, j.text_hash AS held, (j.state = 'leased')::int AS died
     FROM embedding_jobs j JOIN given g ON g.id = j.entity_id
-    WHERE j.kind = '{kind}' AND j.space_id = $2::smallint
+    WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = ANY($1::bigint[])
       AND (j.state = 'leased' AND j.lease_until < now() OR j.state = 'waiting' AND j.not_before <= now())
     ORDER BY j.entity_id FOR UPDATE OF j SKIP LOCKED
 ), takeable AS (
@@ -24,13 +27,12 @@ WITH given AS (
            row_number() OVER (
                PARTITION BY g.text_hash ORDER BY (f.held = g.text_hash) DESC NULLS LAST, g.id) = 1 AS leads
     FROM given g LEFT JOIN free f ON f.entity_id = g.id
-    WHERE (f.entity_id IS NOT NULL OR NOT EXISTS (
-              SELECT FROM embedding_jobs j
-              WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = g.id))
-      AND NOT EXISTS (
-          SELECT FROM embedding_jobs o
-          WHERE o.kind = '{kind}' AND o.space_id = $2::smallint AND o.text_hash = g.text_hash AND o.lease_until >= now()
-            AND NOT EXISTS (SELECT FROM free mine WHERE mine.entity_id = o.entity_id))
+    WHERE (f.entity_id IS NOT NULL OR (
+              SELECT true FROM embedding_jobs j
+              WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = g.id LIMIT 1) IS NULL)
+      AND (SELECT true FROM embedding_jobs o
+           WHERE o.kind = '{kind}' AND o.space_id = $2::smallint AND o.text_hash = g.text_hash
+             AND o.lease_until >= now() LIMIT 1) IS NULL
 ), taken_over AS (
     UPDATE embedding_jobs j
     SET state = 'leased', token = $3::uuid, worker = $4::text, lease_until = now() + make_interval(secs => $5::float8),
@@ -38,6 +40,7 @@ WITH given AS (
         deaths = least(j.deaths + takeable.died, 1000)
     FROM takeable
     WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = takeable.id AND takeable.known
+      AND j.entity_id = ANY($1::bigint[])
     RETURNING j.entity_id, j.deaths
 ), taken AS (
     INSERT INTO embedding_jobs (kind, entity_id, space_id, state, token, worker, lease_until, text_hash)
@@ -71,8 +74,9 @@ FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_i
 -- of the same text has a vector already. $1 ids.
 -- name: read_texts
 SELECT t.id, {text} AS text, sha256(convert_to({text}, 'UTF8')) AS hash,
-       EXISTS (SELECT FROM {table} o WHERE o.embedding IS NOT NULL AND hashtextextended({text_of_o}, 0) =
-                   hashtextextended({text}, 0) AND {text_of_o} = {text}) AS known
+       (SELECT true FROM {table} o
+        WHERE o.embedding IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended({text}, 0)
+          AND {text_of_o} = {text} LIMIT 1) IS NOT NULL AS known
 FROM {table} t
 WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
 ORDER BY t.id
