@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -250,13 +251,18 @@ async def over_ollama(database_url: str, ollama_server: OllamaServer) -> AsyncIt
     await winnow.close()
 
 
+def impatient(winnow: Winnow) -> Embedding:
+    """Bad weather is not waited out in hand."""
+    return replace(winnow.embedding(), patience_seconds=0)
+
+
 @pytest.mark.parametrize("how", ["nan", "wrong_count", "zero"])
 async def test_an_unusable_answer_is_never_stored_and_asked_for_again(
     how: Misbehaviour, over_ollama: Winnow, ollama_server: OllamaServer, store: EmbeddingStore, sql: asyncpg.Connection
 ) -> None:
     ids = await add_messages(sql, ["one", "two", "three"])
     ollama_server.fail_next(how)
-    assert await embed_rows(over_ollama.embedding(), M, ids) == Embedded(embedded=3)
+    assert await embed_rows(impatient(over_ollama), M, ids) == Embedded(embedded=3)
     paid = {text.removeprefix("search_document: "): times for text, times in ollama_server.answered.items()}
     looks = paid.pop("dimension")
     assert paid == {"one": 1, "two": 1, "three": 1}, "what can be used of the answer is not asked for again"
@@ -269,7 +275,7 @@ async def test_a_text_whose_vector_is_always_unusable_fails_alone(
     ids = await add_messages(sql, ["one", "dragon", "three"])
     ollama_server.poison("dragon", "nan")
     for expected in (Embedded(embedded=2, waiting=1), Embedded(waiting=1), Embedded(failed=1)):
-        assert await embed_rows(over_ollama.embedding(), M, ids) == expected
+        assert await embed_rows(impatient(over_ollama), M, ids) == expected
         await come_due(sql)
     assert "not finite" in (await job_of(sql, ids[1]))["error"]
 
@@ -280,12 +286,12 @@ async def test_bad_weather_over_http_costs_nothing(
 ) -> None:
     ids = await add_messages(sql, ["one", "two"])
     ollama_server.behave(how)
-    done = await embed_rows(over_ollama.embedding(), M, ids)
+    done = await embed_rows(impatient(over_ollama), M, ids)
     assert (done.embedded, done.failed, done.waiting) == (0, 0, 2)
     assert [(await job_of(sql, row_id))["attempts"] for row_id in ids] == [0, 0]
     ollama_server.behave(None)
     await come_due(sql)
-    assert (await embed_rows(over_ollama.embedding(), M, ids)).embedded == 2
+    assert (await embed_rows(impatient(over_ollama), M, ids)).embedded == 2
 
 
 async def test_retry_after_of_a_real_answer_reaches_the_row(
@@ -296,7 +302,7 @@ async def test_retry_after_of_a_real_answer_reaches_the_row(
     winnow = build(settings, Servers(database_url=database_url, nats_url="nats://127.0.0.1:1"))
     await winnow.spaces.ours()
     openai_server.fail_next("rate_limited", headers={"retry-after": "120"})
-    assert await embed_rows(winnow.embedding(), M, [row_id]) == Embedded(waiting=1)
+    assert await embed_rows(impatient(winnow), M, [row_id]) == Embedded(waiting=1)
     assert await seconds_to_wait(sql, row_id) == pytest.approx(120, abs=5)
     await winnow.close()
 
@@ -306,10 +312,10 @@ async def test_a_killed_server_is_waited_for(
 ) -> None:
     ids = await add_messages(sql, ["one", "two"])
     ollama_server.stop()
-    assert await embed_rows(over_ollama.embedding(), M, ids) == Embedded(waiting=2)
+    assert await embed_rows(impatient(over_ollama), M, ids) == Embedded(waiting=2)
     ollama_server.start()
     await come_due(sql)
-    assert await embed_rows(over_ollama.embedding(), M, ids) == Embedded(embedded=2)
+    assert await embed_rows(impatient(over_ollama), M, ids) == Embedded(embedded=2)
 
 
 async def test_a_missing_model_says_what_to_do(
@@ -317,5 +323,5 @@ async def test_a_missing_model_says_what_to_do(
 ) -> None:
     (row_id,) = await add_messages(sql, ["one"])
     ollama_server.models = {"another"}
-    assert await embed_rows(over_ollama.embedding(), M, [row_id]) == Embedded(waiting=1)
+    assert await embed_rows(impatient(over_ollama), M, [row_id]) == Embedded(waiting=1)
     assert "ollama pull nomic-embed-text" in (await job_of(sql, row_id))["error"]

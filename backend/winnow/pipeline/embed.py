@@ -31,15 +31,15 @@ log = structlog.get_logger(__name__)
 
 # Before each try to write rows that somebody has locked: mostly the scoring of the same message, over in a moment.
 WRITE_PAUSES_SECONDS = (0.0, 0.005, 0.02, 0.1, 0.3)
-# While a server is away one word is asked of it, ever more seldom; it costs nothing, so a server is missed not for long.
+# While a server is away one word is asked of it, ever more seldom: it costs nothing, so nobody need wait for long.
 LONGEST_PAUSE_SECONDS = 60.0
-# A row whose worker died with it in hand: from the second time on nobody else's row goes down with it, and in the end it
-# is left to a person. Workers die of other things, too, so it takes more than a few.
+# A row whose worker died with it in hand: from the second time on nobody else's row goes down with it, and in the end
+# it is left to a person. Workers die of other things, too, so it takes more than a few.
 ALONE_AFTER_DEATHS = 2
 MOST_DEATHS = 6
 BLANK = Outcome(state="skipped", error_kind="blank", error="the text is blank")
 LOCKED = Outcome(state="waiting", error_kind="locked", error="somebody else has the row locked")
-SUSPECT = Outcome(state="waiting", error_kind="worker_died", error="its worker died; it is run by itself in its turn")
+SUSPECT = Outcome(state="waiting", error_kind="worker_died", error="its workers died; it is run alone in its turn")
 DEADLY = Outcome(
     state="failed",
     error_kind="worker_died",
@@ -97,19 +97,15 @@ async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int]) -> Embedd
     """
     space = await tools.spaces.ours()
     lease = Lease(kind=kind, space=space, token=uuid4(), worker=tools.worker, seconds=tools.lease_seconds)
-    deaths = await tools.store.claim(lease, ids)
-    if not deaths and await _look_if_due(tools, space):
-        deaths = await tools.store.claim(lease, ids)
-    if not deaths:
-        tools.spaces.forget()  # in a space that was retired, nothing can be claimed
-        return Embedded()
     started = time.perf_counter()
     try:
-        async with heartbeat(lambda: tools.store.renew(lease, list(deaths)), every_seconds=tools.lease_seconds / 3):
-            done = await _work(tools, lease, deaths)
+        done = await _claim_and_work(tools, lease, ids)
     except asyncio.CancelledError:
-        await asyncio.shield(tools.store.release(lease, deaths))  # the shutdown's grace is over: back at once
+        await asyncio.shield(tools.store.release(lease, ids))  # the shutdown's grace is over: back at once
         raise
+    if not done.taken:
+        tools.spaces.forget()  # in a space that was retired, nothing can be claimed
+        return done
     log.info(
         "embed.finished",
         kind=kind.value,
@@ -122,6 +118,16 @@ async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int]) -> Embedd
         seconds=round(time.perf_counter() - started, 4),
     )
     return done
+
+
+async def _claim_and_work(tools: Embedding, lease: Lease, ids: Sequence[int]) -> Embedded:
+    deaths = await tools.store.claim(lease, ids)
+    if not deaths and await _look_if_due(tools, lease.space):
+        deaths = await tools.store.claim(lease, ids)
+    if not deaths:
+        return Embedded()
+    async with heartbeat(lambda: tools.store.renew(lease, list(deaths)), every_seconds=tools.lease_seconds / 3):
+        return await _work(tools, lease, deaths)
 
 
 async def _look_if_due(tools: Embedding, space: Space) -> bool:
