@@ -42,6 +42,8 @@ UNION ALL SELECT format('constraint %s %s %s', conrelid::regclass, conname, pg_g
 UNION ALL SELECT format('%s %s', pg_get_triggerdef(oid), tgenabled) FROM pg_trigger WHERE NOT tgisinternal
 UNION ALL SELECT pg_get_functiondef(p.oid) FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+UNION ALL SELECT format('view %s %s', c.relname, pg_get_viewdef(c.oid)) FROM pg_class c
+    WHERE c.relkind = 'v' AND c.relnamespace = 'public'::regnamespace
 UNION ALL SELECT format('configuration %s %s %s %s', c.cfgname, m.maptokentype, m.mapseqno, m.mapdict::regdictionary)
     FROM pg_ts_config c JOIN pg_ts_config_map m ON m.mapcfg = c.oid
     WHERE c.cfgnamespace = 'public'::regnamespace
@@ -83,6 +85,7 @@ def _tools(database: Database, embedder: SteeredEmbedder) -> Embedding:
         worker="one",
         lease_seconds=30,
         max_attempts=1,
+        patience_seconds=0,
     )
 
 

@@ -108,8 +108,9 @@ class Sweeper:
             await _first_of(stop, *([self._wake] if may_wake else []), seconds=pause - WAKE_PAUSE_SECONDS)
 
     def _rows_written(self, kind: str) -> None:
-        self._written.add(Kind(kind))
-        self._wake.set()
+        if kind in tuple(Kind):  # anybody may notify of anything
+            self._written.add(Kind(kind))
+            self._wake.set()
 
     def _say(self, error: WinnowError) -> None:
         if str(error) != self._trouble:
