@@ -38,7 +38,7 @@ def test_by_default_nothing_leaves_this_machine() -> None:
     settings = load_settings()
     assert (settings.embedder, settings.database_url, settings.nats_url) == ("local", None, None)
     assert settings.api_host == "127.0.0.1"
-    assert (settings.batch_size, settings.max_attempts, settings.sweep_age_seconds) == (100, 3, 60)
+    assert (settings.batch_size, settings.max_attempts, settings.sweep_age_seconds) == (100, 3, 1)
     assert (settings.ack_wait_seconds, settings.lease_seconds, settings.drain_seconds) == (60, 60, 25)
 
 
