@@ -41,7 +41,7 @@ run: $(VENV)/.runtime ## start everything, import the sample, search it; Ctrl-C 
 	@$(BIN)/winnow up --sample $(ARGS)
 
 test: $(VENV)/.dev ## every test, on real servers started for the occasion
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 check: $(VENV)/.dev ## linters, types, import rules, licences
 	$(BIN)/ruff check .
