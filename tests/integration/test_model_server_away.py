@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from typing_extensions import override
 
 from plugins.pipeline import SteeredEmbedder, add_messages, another, come_due, job_of
 from winnow.domain.jobs import Kind
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from winnow.pipeline.embed import Embedding
+    from winnow.providers.base import EmbeddingResult, InputType
     from winnow.storage.embeddings import EmbeddingStore
     from winnow.storage.engine import Database
 
@@ -108,7 +110,9 @@ async def test_of_many_workers_one_looks(
     looks = 0
 
     class Counting(SteeredEmbedder):
-        async def embed(self, texts: Sequence[str], **given: Any) -> Any:
+        @override
+        async def embed(self, texts: Sequence[str], *, input_type: InputType) -> EmbeddingResult:
+            del texts, input_type
             nonlocal looks
             looks += 1
             await asyncio.sleep(0.1)
@@ -132,9 +136,12 @@ async def test_a_looker_that_is_stopped_leaves_the_look_to_the_next(
     thinking = asyncio.Event()
 
     class Thinking(SteeredEmbedder):
-        async def embed(self, texts: Sequence[str], **given: Any) -> Any:
+        @override
+        async def embed(self, texts: Sequence[str], *, input_type: InputType) -> EmbeddingResult:
+            del texts, input_type
             thinking.set()
             await asyncio.sleep(60)
+            raise AssertionError
 
     slow = another(embedding, database, Thinking())
     await slow.spaces.ours()

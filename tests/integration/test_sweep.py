@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import asyncpg
 import pytest
 
 from plugins.jetstream import eventually
 from plugins.pipeline import RecordingDispatcher, SteeredEmbedder, add_messages, add_row, come_due
+from plugins.sweeping import LEADER, Lanes
 from winnow.domain.jobs import EmbedJob, ExtractJob, Kind, Lane
 from winnow.errors import ProviderUnavailable, QueueUnavailable, SpaceMismatch
 from winnow.pipeline.embed import embed_rows
@@ -21,55 +21,12 @@ from winnow.storage.engine import Database
 from winnow.storage.extraction import ExtractionStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import asyncpg
 
     from winnow.pipeline.embed import Embedding
     from winnow.pipeline.extract import Extracting
 
 M = Kind.MESSAGES
-LEADER = """
-SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
-AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-"""
-
-
-@dataclass
-class Lanes:
-    """How full the lanes are said to be."""
-
-    bulk: int = 0
-    error: Exception | None = None
-
-    async def depth(self, lane: Lane) -> int:
-        if self.error:
-            raise self.error
-        return self.bulk if lane == Lane.BULK else 0
-
-
-@pytest.fixture
-def lanes() -> Lanes:
-    """Empty lanes."""
-    return Lanes()
-
-
-@pytest.fixture
-def sweeping(
-    store: EmbeddingStore, database: Database, embedder: SteeredEmbedder, dispatcher: RecordingDispatcher, lanes: Lanes
-) -> Sweeping:
-    """A sweeper's tools; extraction is switched off by a high threshold."""
-    return Sweeping(
-        database=database,
-        embeddings=store,
-        extractions=ExtractionStore(database),
-        spaces=Spaces(database, embedder),
-        dispatcher=dispatcher,
-        backlog=lanes,
-        every_seconds=0.05,
-        age_seconds=60,
-        batch_size=3,
-        extraction_threshold=10_000,
-        extraction_quiet_seconds=10_000,
-    )
 
 
 async def job(sql: asyncpg.Connection, row_id: int, space: int, state: str, when: str) -> None:
@@ -211,87 +168,6 @@ async def test_old_records_of_batches_are_removed(
     await embed_rows(embedding, M, await add_messages(sql, ["three"]))
     await Sweeper(sweeping).sweep()
     assert await sql.fetchval("SELECT sum(embedded) FROM embedding_batches") == 1
-
-
-# -- woken
-
-
-INSERTS = {
-    M: "INSERT INTO messages (source, channel, external_id, text, sent_at) VALUES ('psql', '#x', '1', 'words', now())",
-    Kind.TOPICS: "INSERT INTO topics (name) VALUES ('a topic')",
-    Kind.ATOMS: "INSERT INTO atoms (type, title, content) VALUES ('idea', 'a title', 'and words')",
-}
-
-
-@pytest.fixture
-async def slow_sweeper(sweeping: Sweeping) -> AsyncIterator[Sweeper]:
-    """A leader that looks by itself once in ten minutes, and at old rows only."""
-    sweeper, stop = Sweeper(replace(sweeping, every_seconds=600, age_seconds=600)), asyncio.Event()
-    running = asyncio.create_task(sweeper.sweep_forever(stop))
-    yield sweeper
-    stop.set()
-    await running
-
-
-@pytest.mark.parametrize("kind", list(Kind))
-async def test_rows_that_somebody_else_writes_or_edits_wake_the_sweeper(
-    kind: Kind,
-    slow_sweeper: Sweeper,
-    embedding: Embedding,
-    dispatcher: RecordingDispatcher,
-    sql: asyncpg.Connection,
-) -> None:
-    await eventually_leads(sql)
-    await sql.execute(INSERTS[kind])
-    await eventually(lambda: dispatcher.ids(EmbedJob, kind))
-    (row_id,) = dispatcher.ids(EmbedJob, kind)
-    await embed_rows(embedding, kind, [row_id])
-    dispatcher.calls.clear()
-    column = {M: "text", Kind.TOPICS: "description", Kind.ATOMS: "title"}[kind]
-    await sql.execute(f"UPDATE {kind.value} SET {column} = 'something else' WHERE id = $1", row_id)
-    await eventually(lambda: dispatcher.ids(EmbedJob, kind))
-    assert dispatcher.ids(EmbedJob, kind) == [row_id]
-
-
-async def test_copy_wakes_the_sweeper_and_what_winnow_writes_itself_does_not(
-    slow_sweeper: Sweeper, dispatcher: RecordingDispatcher, database: Database, sql: asyncpg.Connection
-) -> None:
-    await eventually_leads(sql)
-    async with database.transaction() as connection:
-        await connection.exec_driver_sql("INSERT INTO topics (name) VALUES ('its own promises are enough')")
-    await asyncio.sleep(0.3)
-    assert not dispatcher.calls
-    rows = [(f"topic {number}",) for number in range(5)]
-    await sql.copy_records_to_table("topics", records=rows, columns=["name"])
-    await eventually(lambda: dispatcher.ids(EmbedJob, Kind.TOPICS))
-    assert len(dispatcher.ids(EmbedJob, Kind.TOPICS)) == 6
-
-
-async def test_of_many_open_transactions_one_notifies_and_none_waits_for_another(
-    database_url: str, sql: asyncpg.Connection
-) -> None:
-    heard: list[object] = []
-    await sql.add_listener("winnow_rows", lambda *said: heard.append(said))
-    others = [await asyncpg.connect(database_url) for _ in range(3)]
-    for number, other in enumerate(others):
-        await other.execute("BEGIN")
-        await other.execute("INSERT INTO topics (name) VALUES ($1)", f"topic {number}")
-    for other in reversed(others):
-        await asyncio.wait_for(other.execute("COMMIT"), 5)
-        await other.close()
-    await sql.execute("SELECT 1")
-    assert len(heard) == 1
-
-
-async def eventually_leads(sql: asyncpg.Connection) -> None:
-    async def leads() -> object:
-        return await sql.fetchval(LEADER)
-
-    for _ in range(200):
-        if await leads():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("nobody leads")
 
 
 async def test_embedded_rows_are_not_sent(

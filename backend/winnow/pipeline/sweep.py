@@ -11,6 +11,7 @@ import structlog
 
 from winnow.domain.jobs import EmbedJob, Kind, Lane, in_batches
 from winnow.errors import SetupFault, Transient
+from winnow.pipeline.indexing import mend_indexes
 from winnow.pipeline.request_extraction import request_extraction
 from winnow.storage.leadership import leadership
 
@@ -39,6 +40,9 @@ SENT_SECONDS = 30.0
 # Between two looks that wake-ups ask for.
 WAKE_PAUSE_SECONDS = 0.2
 TIDY_EVERY_SECONDS = 3600.0
+MEND_EVERY_SECONDS = 10.0
+# A build that failed begins from nothing.
+MEND_PAUSE_SECONDS = 60.0
 
 
 class Backlog(Protocol):
@@ -95,17 +99,36 @@ class Sweeper:
             await _first_of(stop, seconds=TROUBLE_PAUSE_SECONDS)
 
     async def _lead(self, still_leading: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            pause, may_wake = self.tools.every_seconds, True
-            await still_leading()
+        mending = asyncio.create_task(self._mend_indexes(), name="mend indexes")
+        try:
+            while not stop.is_set():
+                pause, may_wake = self.tools.every_seconds, True
+                await still_leading()
+                try:
+                    await self.sweep()
+                    self._trouble = ""
+                except (Transient, SetupFault) as error:
+                    self._say(error)
+                    pause, may_wake = TROUBLE_PAUSE_SECONDS, False
+                await _first_of(stop, seconds=min(pause, WAKE_PAUSE_SECONDS))  # many wake-ups are one look
+                await _first_of(stop, *([self._wake] if may_wake else []), seconds=pause - WAKE_PAUSE_SECONDS)
+        finally:
+            mending.cancel()
+            await asyncio.gather(mending, return_exceptions=True)
+
+    async def _mend_indexes(self) -> None:
+        """Beside the sweeping, for a build takes minutes: what a killed backfill took away or broke comes back."""
+        while True:
+            pause = MEND_EVERY_SECONDS
             try:
-                await self.sweep()
-                self._trouble = ""
+                await mend_indexes(self.tools.database)
             except (Transient, SetupFault) as error:
-                self._say(error)
-                pause, may_wake = TROUBLE_PAUSE_SECONDS, False
-            await _first_of(stop, seconds=min(pause, WAKE_PAUSE_SECONDS))  # many wake-ups are one look
-            await _first_of(stop, *([self._wake] if may_wake else []), seconds=pause - WAKE_PAUSE_SECONDS)
+                pause = MEND_PAUSE_SECONDS
+                log.warning("sweep.index_not_built", reason=str(error))
+            except Exception:
+                pause = MEND_PAUSE_SECONDS
+                log.exception("sweep.index_not_built")
+            await asyncio.sleep(pause)
 
     def _rows_written(self, kind: str) -> None:
         if kind in tuple(Kind):  # anybody may notify of anything

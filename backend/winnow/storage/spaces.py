@@ -76,15 +76,32 @@ async def create_space(connection: AsyncConnection, identity: EmbedderIdentity, 
 
 
 async def _fit_column(connection: AsyncConnection, embeddable: Embeddable, dimensions: int) -> None:
-    table, index = embeddable.table, f"{embeddable.table}_nearest"
-    await connection.exec_driver_sql(f"DROP INDEX IF EXISTS {index}")
+    table = embeddable.table
+    await connection.exec_driver_sql(f"DROP INDEX IF EXISTS {index_name(embeddable)}")
     await connection.exec_driver_sql(f"ALTER TABLE {table} ALTER COLUMN embedding TYPE vector({int(dimensions)})")
-    operand = indexed_expression(dimensions)
-    if operand is None:
+    if indexed_expression(dimensions) is None:
         log.warning("space.not_indexed", table=table, dimensions=dimensions, most=MAX_INDEXED_HALFVEC)
         return
+    await connection.exec_driver_sql(index_statement(embeddable, dimensions))
+
+
+def index_name(embeddable: Embeddable) -> str:
+    """The name of a kind's HNSW index."""
+    return f"{embeddable.table}_nearest"
+
+
+def index_statement(embeddable: Embeddable, dimensions: int, *, concurrently: bool = False) -> str:
+    """The CREATE INDEX of a kind's HNSW index; CONCURRENTLY runs in no transaction and keeps nobody waiting.
+
+    Raises:
+        ValueError: vectors of so many dimensions cannot be indexed.
+    """
+    operand = indexed_expression(dimensions)
+    if operand is None:
+        raise ValueError(f"{dimensions} dimensions are more than an index takes")
     operators = "vector_cosine_ops" if operand == "embedding" else "halfvec_cosine_ops"
-    await connection.exec_driver_sql(f"CREATE INDEX {index} ON {table} USING hnsw (({operand}) {operators})")
+    how = "CONCURRENTLY IF NOT EXISTS " if concurrently else ""
+    return f"CREATE INDEX {how}{index_name(embeddable)} ON {embeddable.table} USING hnsw (({operand}) {operators})"
 
 
 def indexed_expression(dimensions: int) -> str | None:
