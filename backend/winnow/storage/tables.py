@@ -66,6 +66,7 @@ class Message(SQLModel, table=True):
         UniqueConstraint("source", "channel", "external_id", name="messages_identity"),
         Index("messages_conversation", "source", "channel", "sent_at", "id"),
         Index("messages_without_vector", "id", postgresql_where=text("embedding IS NULL")),
+        Index("messages_truncated", "id", postgresql_where=text("embedded_characters IS NOT NULL")),
         ROOM_FOR_UPDATES,
     )
 
@@ -96,6 +97,7 @@ class Topic(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (
         UniqueConstraint("name", name="topics_name"),
         Index("topics_without_vector", "id", postgresql_where=text("embedding IS NULL")),
+        Index("topics_truncated", "id", postgresql_where=text("embedded_characters IS NOT NULL")),
         ROOM_FOR_UPDATES,
     )
 
@@ -168,6 +170,7 @@ class Atom(SQLModel, table=True):
         CheckConstraint(_one_of("status", ("active", "unproven", "rejected")), name="atoms_status"),
         CheckConstraint("confidence BETWEEN 0 AND 1", name="atoms_confidence"),
         Index("atoms_without_vector", "id", postgresql_where=text("embedding IS NULL")),
+        Index("atoms_truncated", "id", postgresql_where=text("embedded_characters IS NOT NULL")),
         Index("atoms_topic", "topic_id"),
         Index("atoms_run", "run_id"),  # else a run that is forgotten reads the whole table for its foreign key
         ROOM_FOR_UPDATES,

@@ -120,6 +120,7 @@ def upgrade() -> None:
     for table, text in TEXTS.items():
         # How much of the text the vector is of, where the model takes no more; NULL: all of it.
         op.execute(f"ALTER TABLE {table} ADD COLUMN embedded_characters integer")
+        op.execute(f"CREATE INDEX {table}_truncated ON {table} (id) WHERE embedded_characters IS NOT NULL")
         # Where a text has been embedded already. Only 8 bytes: whoever asks compares the texts as well.
         op.execute(
             f"CREATE INDEX {table}_same_text ON {table} (hashtextextended({text}, 0)) WHERE embedding IS NOT NULL"
