@@ -194,7 +194,7 @@ def test_the_state_of_everything_can_be_read_at_any_width(most: int) -> None:
             assert f"{most:,}" in line.split()[1], (width, line)
             assert "failed" in words
         if width >= 120:
-            assert lines[0].split() == ["total", "embedded", "pending", "in", "hand", "waiting", "failed", "skipped"]
+            assert lines[0].split() == ["total", "embedded", "pending", "processing", "waiting", "failed", "skipped"]
         assert "…" not in written.getvalue(), "nothing is cut off"
 
 

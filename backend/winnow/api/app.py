@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import FastAPI, Query, Response
 from fastapi.responses import JSONResponse
 
-from winnow.api import schemas
+from winnow.api import embedding_schemas, schemas
 from winnow.api.answers import atom_out, search_hit_out, status_out
 from winnow.api.backfills import Backfills
+from winnow.api.embeddings import add_embedding_routes
 from winnow.api.guard import Guard, describe
 from winnow.api.limits import Uploads
 from winnow.api.problems import PROBLEM_RESPONSE, add_error_handlers, problem
@@ -75,6 +76,7 @@ def create_app(winnow: Winnow) -> FastAPI:
     add_error_handlers(app)
     _add_knowledge_routes(app, winnow)
     _add_work_routes(app, winnow)
+    add_embedding_routes(app, winnow)
     _add_health_routes(app, winnow)
     describe(app.openapi())  # which the application makes once, and keeps
     return app
@@ -170,7 +172,7 @@ def _add_work_routes(app: FastAPI, winnow: Winnow) -> None:
         return schemas.BackfillOut(without_vector=pending, started=not body.dry_run)
 
     @app.get("/api/v1/status", summary="Where everything stands")
-    async def status() -> schemas.StatusOut:
+    async def status() -> embedding_schemas.StatusOut:
         return status_out(await overview(winnow.overviewing()))
 
 

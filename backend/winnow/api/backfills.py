@@ -19,7 +19,10 @@ log = structlog.get_logger(__name__)
 
 
 class Backfills:
-    """Starts a backfill and lets it run; interrupted with the process it loses nothing, for NULL is the queue."""
+    """Starts a backfill and lets it run; interrupted with the process it loses nothing, for NULL is the queue.
+
+    An index that was away for it is built by the sweeper then.
+    """
 
     def __init__(self, winnow: Winnow) -> None:
         self._winnow = winnow
@@ -54,7 +57,15 @@ class Backfills:
             except Exception:  # nobody awaits this task: a bug must not end unseen
                 log.exception("backfill.broken")
             else:
-                log.info("backfill.finished", success=done.success, failed=done.failed, skipped=done.skipped)
+                log.info(
+                    "backfill.finished",
+                    success=done.success,
+                    failed=done.failed,
+                    skipped=done.skipped,
+                    waiting=done.waiting,
+                    seconds=round(done.seconds, 1),
+                    index_seconds=round(done.index_seconds, 1),
+                )
 
 
 def _ignore(_progress: Progress) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,15 @@ NEEDED = {
     ("GET", "/api/v1/status"): Scope.READ,
     ("POST", "/api/v1/messages"): Scope.WRITE,
     ("POST", "/api/v1/knowledge/extract"): Scope.WRITE,
+    ("GET", "/api/v1/embeddings/status"): Scope.READ,
+    ("GET", "/api/v1/embeddings/failed"): Scope.READ,
+    ("GET", "/api/v1/embeddings/failed/{kind}/{id}"): Scope.READ,
+    ("POST", "/api/v1/embeddings/failed/retry"): Scope.ADMIN,
+    ("POST", "/api/v1/embeddings/failed/forget"): Scope.ADMIN,
     ("POST", "/api/v1/embeddings/backfill"): Scope.ADMIN,
 }
+# Paths with names in them, and what may stand for these: nothing that holds a slash, or a line's end.
+PATTERNS = {path: re.compile(re.sub(r"\\{\w+\\}", r"[^/\\s]+", re.escape(path))) for _, path in NEEDED if "{" in path}
 ASKS = {"WWW-Authenticate": 'Bearer realm="winnow"'}
 SCHEME = "API key"
 SCHEME_DESCRIPTION = {
@@ -131,7 +139,7 @@ class Guard:
     def _refusal(self, scope: Connection, caller: Caller) -> ASGIApp | None:
         if wait := self._requests.wait_seconds(caller.id):
             return busy(wait, f"the key {caller.name!r} has made too many requests")
-        needed = NEEDED.get((scope["method"], scope["path"]))
+        needed = NEEDED.get((scope["method"], _route(scope["path"])))
         if needed is None:  # never left to the application: `/path%0A` is a route to it, and no path of ours
             return _nothing_there(scope["path"])
         if caller.may(needed):
@@ -141,8 +149,13 @@ class Guard:
         return problem(HTTPStatus.FORBIDDEN, sentence)
 
 
+def _route(path: str) -> str:
+    """The path as `NEEDED` writes it; as it is, when no such route has names in it."""
+    return next((route for route, pattern in PATTERNS.items() if pattern.fullmatch(path)), path)
+
+
 def _nothing_there(path: str) -> ASGIApp:
-    methods = ", ".join(sorted(method for method, known in NEEDED if known == path))
+    methods = ", ".join(sorted(method for method, known in NEEDED if known == _route(path)))
     if methods:
         return problem(HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes {methods}", {"Allow": methods})
     return problem(HTTPStatus.NOT_FOUND, NOTHING)

@@ -309,18 +309,3 @@ class PageOut(BaseModel, Generic[Item]):
 
     items: list[Item]
     next_before: int | None
-
-
-class StatusOut(BaseModel):
-    """Where everything stands; for each kind the counts add up to `total`."""
-
-    idle: bool
-    embedder: str
-    space: str | None
-    dimensions: int | None
-    embeddings: dict[Kind, dict[str, int]]
-    knowledge: dict[str, Any]
-    queue: dict[str, Any] | None
-    queue_error: str | None
-    hook_failures: int
-    last_error: str | None

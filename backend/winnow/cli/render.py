@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -15,9 +17,9 @@ from winnow.storage.messages import MessageRecord
 from winnow.storage.search import AtomRecord, TopicRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from winnow.domain.jobs import Kind
     from winnow.pipeline.overview import Overview
@@ -29,14 +31,43 @@ QUOTE_CHARACTERS = 240
 QUOTES_SHOWN = 2
 KIND_CHARACTERS = max(map(len, AtomType))
 LEAST_TEXT_CHARACTERS = 20
-COUNTS = ("total", "embedded", "pending", "in_hand", "waiting", "failed", "skipped")
+# What people read, and the field it is.
+COUNTS = {
+    "total": "total",
+    "embedded": "embedded",
+    "pending": "pending",
+    "processing": "in_hand",
+    "waiting": "waiting",
+    "failed": "failed",
+    "skipped": "skipped",
+}
 WIDE = 1000
+# What would steer a terminal (C0 and C1 but for tab and line feed), or turn a line around (Unicode's bidi overrides).
+STEERING = {code: f"\\x{code:02x}" for code in {*range(0x20), *range(0x7F, 0xA0)} - {0x09, 0x0A}} | {
+    code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+
+
+def plain(text: str) -> str:
+    """Somebody's text as a terminal may have it: what would steer one is written out as its number."""
+    return text.replace("\r\n", "\n").translate(STEERING)
+
+
+def counted(number: int, plural: str) -> str:
+    """A number of things, as people say it: 1 message, 2 messages."""
+    return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
+
+
+def json_text(console: Console, value: object, *, indent: int | None = None) -> str:
+    """JSON as a terminal may have it, too: what would steer one is escaped, which changes nothing of what it says."""
+    written = json.dumps(value, indent=indent, ensure_ascii=console.encoding != "utf-8")
+    return written.translate({code: f"\\u{code:04x}" for code in STEERING})
 
 
 def show_answer(console: Console, answer: SearchAnswer) -> None:
     """A search's hits, best first."""
     if answer.degraded:
-        console.print(f"[yellow]by words only:[/] {escape(answer.degraded)}")
+        console.print(f"[yellow]by words only:[/] {escape(plain(answer.degraded))}")
     if not answer.hits:
         console.print("nothing found")
     for hit in answer.hits:
@@ -67,87 +98,179 @@ def show_atom(console: Console, atom: AtomRecord, score: float | None = None) ->
 
 
 def _headline(console: Console, kind: str, title: str, score: float | None, remark: str) -> None:
-    shown = Text(title, "bold")
+    shown = Text(plain(title), "bold")
     if remark:
-        shown.append(f"  {remark}", "not bold dim")
+        shown.append(f"  {plain(remark)}", "not bold dim")
     before = [] if score is None else [Text(f"{score:5.2f}", "dim")]
-    _hanging(console, [*before, Text(f"{kind:<{KIND_CHARACTERS}}", "bold cyan")], shown, indent=2)
+    console.print(hanging(console, [*before, Text(f"{kind:<{KIND_CHARACTERS}}", "bold cyan")], shown, indent=2))
 
 
-def show_facts(console: Console, facts: Mapping[str, str], *, indent: int = 0) -> None:
+def show_facts(console: Console, facts: Mapping[str, str | Text], *, indent: int = 0) -> None:
     """Names with what is to be said of them; `facts` holds no markup."""
+    for line in _facts(console, facts, indent=indent):
+        console.print(line)
+
+
+def _facts(console: Console, facts: Mapping[str, str | Text], *, indent: int = 0) -> Iterator[RenderableType]:
     longest = max(map(len, facts))
     for name, said in facts.items():
-        _hanging(console, [Text(f"{name:<{longest}}", "dim")], Text(said), indent=indent)
+        told = Text(plain(said)) if isinstance(said, str) else said
+        yield hanging(console, [Text(f"{name:<{longest}}", "dim")], told, indent=indent)
 
 
-def _hanging(console: Console, before: Sequence[Text], text: Text, *, indent: int) -> None:
-    """Prints words of fixed width and a text that goes on below itself, not below them, where there is room."""
+def hanging(console: Console, before: Sequence[Text], text: Text, *, indent: int = 0) -> RenderableType:
+    """Words of fixed width, and a text that goes on below itself, not below them, where there is room."""
     if console.width - indent - sum(len(part) + 1 for part in before) < LEAST_TEXT_CHARACTERS:
-        console.print(Padding(Text(" ").join([*before, text]), (0, 0, 0, indent)))
-        return
+        return Padding(Text(" ").join([*before, text]), (0, 0, 0, indent))
     line = Table.grid(padding=(0, 1))
     for part in before:
         line.add_column(width=len(part))
     line.add_column()
     line.add_row(*before, text)
-    console.print(Padding(line, (0, 0, 0, indent)))
+    return Padding(line, (0, 0, 0, indent))
 
 
 def _author(said: QuoteRecord | MessageRecord) -> str:
-    return said.author or "somebody"
+    return plain(said.author) or "somebody"
 
 
 def _moment(said: QuoteRecord | MessageRecord) -> str:
-    return f"{said.channel}, {said.sent_at:%Y-%m-%d %H:%M}"
+    return f"{plain(said.channel)}, {said.sent_at:%Y-%m-%d %H:%M}"
 
 
 def _shortened(text: str) -> str:
+    return plain(first_words(text, QUOTE_CHARACTERS))
+
+
+def first_words(text: str, characters: int) -> str:
+    """The beginning of a text on one line."""
     line = " ".join(text.split())
-    return line if len(line) <= QUOTE_CHARACTERS else f"{line[: QUOTE_CHARACTERS - 1]}…"
+    return line if len(line) <= characters else f"{line[: characters - 1]}…"
 
 
 def show_overview(console: Console, state: Overview) -> None:
     """Where everything stands."""
-    _show_counts(console, state.embeddings)
+    for part in overview_parts(console, state):
+        console.print(part)
+
+
+def overview_parts(console: Console, state: Overview) -> Iterator[RenderableType]:
+    """The same, line by line, for whoever draws it."""
+    yield from _counts(console, state.embeddings)
     knowledge = state.knowledge
     atoms = ", ".join(f"{number:,} {name}" for name, number in knowledge.atoms.items()) or "none yet"
     runs = ", ".join(f"{number:,} {name}" for name, number in knowledge.runs.items()) or "none yet"
     space = (
         f"{state.space}, {state.dimensions} dimensions" if state.space else f"{state.embedder} (nothing embedded yet)"
     )
-    rows = {
-        "atoms": atoms,
-        "extraction": f"runs: {runs}; messages waiting: {knowledge.messages_waiting:,}, in hand: "
-        f"{knowledge.messages_in_hand:,}, set aside after failing: {knowledge.messages_failed:,}",
-        "vectors": space,
-        "queue": _queue_line(state),
-        "workers": ", ".join(state.queue.workers) or "none" if state.queue else "unknown",
-    }
+    yield from _facts(
+        console,
+        _embedding_facts(state)
+        | {
+            "atoms": atoms,
+            "extraction": f"runs: {runs}; messages waiting: {knowledge.messages_waiting:,}, in hand: "
+            f"{knowledge.messages_in_hand:,}, set aside after failing: {knowledge.messages_failed:,}",
+            "vectors": space,
+            "queue": _queue_line(state),
+            "workers": ", ".join(state.queue.workers) or "none" if state.queue else "unknown",
+        }
+        | _trouble_facts(state),
+    )
+
+
+def _embedding_facts(state: Overview) -> dict[str, str | Text]:
+    facts: dict[str, str | Text] = {"embedding": pace_line(state)}
+    if oldest := _oldest_line(state):
+        facts["oldest"] = oldest
+    if state.pause:
+        facts["paused"] = Text(plain(pause_line(state)), "yellow")
+    if state.saved:
+        facts["saved"] = f"{state.saved:,} vectors copied from identical texts, without asking the model"
+    if state.truncated:
+        facts["truncated"] = (
+            f"{state.truncated:,} texts are longer than the model takes; their vectors are of the beginning only"
+        )
+    return facts
+
+
+def _trouble_facts(state: Overview) -> dict[str, str | Text]:
+    facts: dict[str, str | Text] = {}
     if state.hook_failures:
-        rows["hook"] = f"{state.hook_failures:,} commits could not send their tasks; the sweeper finds the rows"
+        facts["hook"] = f"{state.hook_failures:,} commits could not send their tasks; the sweeper finds the rows"
+    if state.failed:
+        facts["failed"] = f"{state.failed:,} rows; see: winnow failed list"
     if state.last_error:
-        rows["last error"] = state.last_error
-    show_facts(console, rows)
+        facts["last error"] = state.last_error
+    return facts
 
 
-def _show_counts(console: Console, embeddings: Mapping[Kind, KindCounts]) -> None:
+def pace_line(state: Overview) -> str:
+    """How fast embedding goes, for how long it has, and how long it will take."""
+    pace = state.pace
+    if not pace.rows_per_second:
+        waiting = any(count.waiting for count in state.embeddings.values())
+        return "at rest" if state.idle and not waiting else "nothing in the last minute"
+    parts = [f"{pace.rows_per_second:,.1f} rows/s"]
+    if pace.saved_per_second:
+        parts[0] += f" ({pace.saved_per_second:,.1f} of them copied)"
+    if pace.tokens_per_second:
+        parts[0] += f", {pace.tokens_per_second:,.0f} tokens/s"
+    if state.eta_seconds == 0:
+        return f"{parts[0]} in the last minute; nothing left"
+    if pace.elapsed_seconds is not None:
+        parts.append(f"for {span(pace.elapsed_seconds)}")
+    if state.eta_seconds is not None:
+        parts.append(f"about {span(max(state.eta_seconds, 1))} left")
+    return "; ".join(parts)
+
+
+def _oldest_line(state: Overview) -> str:
+    now = datetime.now(UTC)
+    return ", ".join(
+        f"{kind.value} for {span((now - count.oldest_pending).total_seconds())}"
+        for kind, count in state.embeddings.items()
+        if count.oldest_pending
+    )
+
+
+def pause_line(state: Overview) -> str:
+    """Why nobody asks the model server just now, since when, and when somebody looks again; empty when it is asked."""
+    if (pause := state.pause) is None:
+        return ""
+    look = f"in {span(pause.seconds_left)}" if pause.seconds_left else "now"
+    return f"for {span(pause.seconds_since)}: {pause.because} ({pause.error_kind}); next look {look}"
+
+
+def span(seconds: float) -> str:
+    """A time as people say it, in its two largest units."""
+    left, parts = max(round(seconds), 0), []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        number, left = divmod(left, length)
+        if number:
+            parts.append(f"{number:,} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def _counts(console: Console, embeddings: Mapping[Kind, KindCounts]) -> Iterator[RenderableType]:
     """A table; or, where it would have to be broken, a line for each kind with what is not nothing."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("", *COUNTS):
-        table.add_column(name.replace("_", " "), justify="right" if name else "left", no_wrap=True)
-    told = {kind.value: {name: getattr(count, name) for name in COUNTS} for kind, count in embeddings.items()}
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    told = {
+        kind.value: {name: getattr(count, field) for name, field in COUNTS.items()}
+        for kind, count in embeddings.items()
+    }
     for kind, numbers in told.items():
         table.add_row(kind, *(f"{number:,}" for number in numbers.values()))
     unlimited = console.options.update(max_width=WIDE)
     if Measurement.get(console, unlimited, table).maximum <= console.width:
-        console.print(table)
-        return
-    show_facts(console, {kind: _in_words(numbers) for kind, numbers in told.items()})
+        yield table
+    else:
+        yield from _facts(console, {kind: _in_words(numbers) for kind, numbers in told.items()})
 
 
 def _in_words(numbers: Mapping[str, int]) -> str:
-    parts = [f"{number:,} {name.replace('_', ' ')}" for name, number in numbers.items() if number and name != "total"]
+    parts = [f"{number:,} {name}" for name, number in numbers.items() if number and name != "total"]
     return f"{numbers['total']:,}" + (f": {', '.join(parts)}" if parts else "")
 
 

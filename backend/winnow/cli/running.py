@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from typing_extensions import override
 
+from winnow.cli.render import json_text
 from winnow.errors import WinnowError
 from winnow.logs import configure_logging
 from winnow.providers.factory import check_embedder
@@ -48,8 +49,7 @@ errors = _Console(stderr=True, highlight=False)
 
 def print_json(value: object) -> None:
     """The one thing on stdout of a command with `--json`."""
-    # Without colours, which FORCE_COLOR would bring into files.
-    console.print_json(data=value, ensure_ascii=console.encoding != "utf-8", highlight=False)
+    console.print(json_text(console, value, indent=2), markup=False, soft_wrap=True)
 
 
 def settings_for(*, logs: Literal["all", "warnings", "errors"] = "errors", **overrides: object) -> Settings:

@@ -8,17 +8,19 @@ import shutil
 import signal
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from winnow.api.answers import search_hit_out, status_out
 from winnow.bootstrap import opened, servers_for
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.render import show_answer, show_overview
 from winnow.cli.running import console, errors, print_json, run, settings_for
+from winnow.cli.watching import WATCH_SECONDS, watch
 from winnow.domain.jobs import Kind
 from winnow.embedded.postgres import programs_folder
 from winnow.errors import EmbeddedServerFailed, InvalidInput, SetupFault
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from winnow.bootstrap import Servers, Winnow
     from winnow.pipeline.backfill import Progress as BackfillProgress
+    from winnow.pipeline.indexing import IndexBuild
     from winnow.settings import Settings
 
 SOME_FAILED = 1
@@ -91,14 +94,28 @@ def search_command(
     run(main)
 
 
-def status_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Where everything stands: rows and vectors, knowledge, queue, workers."""
+def status_command(
+    seconds: Annotated[
+        float | None, typer.Argument(metavar="SECONDS", min=0.2, max=86_400, help="How often to look, with --watch.")
+    ] = None,
+    watch_it: Annotated[
+        bool, typer.Option("--watch", help="Look again and again, each 2 s or each SECONDS, until Ctrl-C.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Where everything stands: rows and vectors, how fast and how long still, knowledge, queue, workers."""
     settings = settings_for(data_dir=data_dir)
 
     async def main() -> None:
+        if seconds and not watch_it:
+            raise InvalidInput(f"to look every {seconds:g} s: winnow status --watch {seconds:g}")
         async with using(settings, queue=False) as winnow:
             await winnow.start_queue_if_there()
-            state = await overview(winnow.overviewing())
+            if watch_it:
+                await watch(winnow, every_seconds=seconds or WATCH_SECONDS, as_json=as_json)
+                return
+            state = await overview(winnow.overviewing(), truncated=True)
         if as_json:
             print_json(status_out(state).model_dump(mode="json"))
         else:
@@ -186,10 +203,10 @@ async def _dry_run(settings: Settings, servers: Servers, kinds: tuple[Kind, ...]
 
 async def _backfill(winnow: Winnow, plan: Plan, *, as_json: bool) -> int:
     bar = Progress(
-        TextColumn("embedding"),
+        TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]} rows/s"),
+        TextColumn("{task.fields[amount]}"),
+        TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -197,20 +214,36 @@ async def _backfill(winnow: Winnow, plan: Plan, *, as_json: bool) -> int:
         disable=as_json,
     )
     with bar:
-        task = bar.add_task("embedding", total=None, rate="–")
+        rows = bar.add_task("embedding", total=None, amount="", rate="– rows/s")
+        index = bar.add_task("", total=1.0, amount="", rate="", visible=False, start=False)
 
         def report(now: BackfillProgress) -> None:
-            rate = f"{now.done / now.seconds:,.0f}" if now.seconds else "–"
-            bar.update(task, total=now.total, completed=now.done, rate=rate)
+            _show_index(bar, index, now.index)
+            if now.index is None:
+                amount, rate = f"{now.done:,}/{now.total:,}", f"{now.done / now.seconds:,.0f}" if now.seconds else "–"
+                bar.update(rows, total=now.total, completed=now.done, amount=amount, rate=f"{rate} rows/s")
 
-        done = await backfill(winnow.backfilling(), plan, report=report, say=bar.console.print)
+        done = await backfill(winnow.backfilling(), plan, report=report, say=partial(bar.console.print, markup=False))
     counts = await winnow.embeddings.counts()
     skipped = sum(counts[kind].skipped for kind in plan.kinds)
     if as_json:
-        print_json({**asdict(done), "skipped_in_all": skipped})
+        shown = asdict(done)
+        shown.pop("index")  # is built
+        print_json({**shown, "skipped_in_all": skipped})
     else:
         _show_backfill(done, skipped)
     return SOME_FAILED if done.failed or done.waiting else 0
+
+
+def _show_index(bar: Progress, task: TaskID, build: IndexBuild | None) -> None:
+    """A second bar, while an index is built."""
+    if build is None:
+        bar.update(task, visible=False)
+        return
+    if bar.tasks[task].description != (name := f"index of {build.kind.value}"):
+        bar.reset(task, start=True, description=name, visible=True)
+    amount = f"{build.built:.0%}" + (", waits for somebody's open transaction" if build.waits else "")
+    bar.update(task, completed=build.built, amount=amount, visible=True)
 
 
 def _show_backfill(done: BackfillProgress, skipped: int) -> None:

@@ -10,18 +10,28 @@ from typing import TYPE_CHECKING, Protocol
 from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.errors import QueueUnavailable
 from winnow.pipeline.embed import embed_rows
+from winnow.pipeline.indexing import Load, loading
+from winnow.storage.backfill import BatchStanding, database_of, standing_of_batches
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from winnow.domain.jobs import Dispatcher
     from winnow.pipeline.embed import Embedding
-    from winnow.storage.embeddings import EmbeddingStore
+    from winnow.pipeline.indexing import IndexBuild
+    from winnow.storage.embeddings import EmbeddingStore, KindCounts, Pause
+    from winnow.storage.engine import Database
 
 BATCHES_AHEAD = 20
 LOOK_SECONDS = 0.1
+# Without progress for so long, the model server may not be asked just now.
+QUIET_SECONDS = 1.0
 # Without progress for so long, somebody should ask whether any worker is alive.
 STALL_SECONDS = 5.0
+# What nobody has in hand after its turn is sent again: a lost task, or a text that was in hand elsewhere.
+RESEND_SECONDS = 2.0
+# A model server is waited for as long as this in a row; then the rest is left to the sweeper.
+PATIENCE_SECONDS = 60.0
 
 
 class Workforce(Protocol):
@@ -41,6 +51,11 @@ class Backfilling:
     workforce: Workforce
     embedding: Embedding
 
+    @property
+    def database(self) -> Database:
+        """Where the rows are."""
+        return database_of(self.store)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -51,10 +66,24 @@ class Plan:
     limit: int | None = None
     inline: bool = False
 
+    def loads(self, counts: Mapping[Kind, KindCounts]) -> dict[Kind, Load]:
+        """The rows it will go over, by kind."""
+        loads, left = {}, self.limit
+        for kind in self.kinds:
+            backlog = counts[kind].without_vector - counts[kind].skipped
+            if left is not None:
+                backlog = min(backlog, left)
+                left -= backlog
+            loads[kind] = Load(embedded=counts[kind].embedded, backlog=backlog)
+        return loads
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far it is. Rows deleted meanwhile count as done; `waiting` ones wait for a server, or for a lock to go."""
+    """How far it is. Rows deleted meanwhile count as done; `waiting` ones wait for a server, or for a lock to go.
+
+    `index` is a build that goes on just now, `index_seconds` what those that are done took.
+    """
 
     total: int = 0
     success: int = 0
@@ -63,6 +92,8 @@ class Progress:
     waiting: int = 0
     inline: bool = False
     seconds: float = 0.0
+    index_seconds: float = 0.0
+    index: IndexBuild | None = None
 
     @property
     def done(self) -> int:
@@ -72,9 +103,31 @@ class Progress:
 
 @dataclass(slots=True)
 class _Batch:
+    """What was sent together: when, how soon it is sent again, where it stood then, and since when it rests."""
+
     kind: Kind
     ids: list[int]
     sent_at: float = field(default_factory=time.monotonic)
+    again_seconds: float = field(default_factory=lambda: RESEND_SECONDS)
+    standing: BatchStanding = field(default_factory=BatchStanding)
+    resting_since: float | None = None
+
+    def seen(self, standing: BatchStanding) -> None:
+        """Notes where it stands; where something has moved, the next sending is due sooner."""
+        if standing.free != self.standing.free:
+            self.again_seconds = RESEND_SECONDS
+        self.standing = standing
+        if standing.resting and self.resting_since is None:
+            self.resting_since = time.monotonic()
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will happen to its rows for now, or only what is too long to wait for."""
+        if self.standing.settled:
+            return True
+        only_rests = not (self.standing.in_hand or self.standing.free)
+        since = self.resting_since
+        return only_rests and since is not None and time.monotonic() - since > PATIENCE_SECONDS
 
 
 async def backfill(
@@ -82,8 +135,9 @@ async def backfill(
 ) -> Progress:
     """Embeds all rows without a vector; tells `report` how far it is, and `say` what a person should know.
 
-    What failed before is tried again. Interrupted at any point it loses nothing: what was sent is done by the
-    workers, what was not is still NULL.
+    What failed before is tried again. Where it is quicker, an index is taken away for the load and built at its end.
+    Interrupted at any point it loses nothing: what was sent is done by the workers, what was not is still NULL, and an
+    index that is not there the sweeper builds.
 
     Raises:
         SpaceMismatch: the stored vectors are another embedder's.
@@ -94,13 +148,13 @@ async def backfill(
     for kind in plan.kinds:
         await tools.store.forget_failures(kind)
     ends = {kind: await tools.store.last_id(kind) for kind in plan.kinds}
-    counts = await tools.store.counts()
-    waiting_rows = sum(counts[kind].without_vector - counts[kind].skipped for kind in plan.kinds)
-    total = min(waiting_rows, plan.limit) if plan.limit is not None else waiting_rows
+    loads = plan.loads(await tools.store.counts())
+    total = sum(load.backlog for load in loads.values())
     if total:
         await tools.embedding.spaces.ours()  # a model that is not there is told at once, not waited for
     backfiller = _Backfiller(tools, plan, report, say, Progress(total=total, inline=plan.inline))
-    await backfiller.run(ends)
+    async with loading(tools.database, loads, say=say, tell=backfiller.tell_build):
+        await backfiller.run(ends)
     return backfiller.progress
 
 
@@ -113,6 +167,10 @@ class _Backfiller:
     progress: Progress
     started: float = field(default_factory=time.monotonic)
     moved_at: float = field(default_factory=time.monotonic)
+    asked_at: float = 0.0
+    look_sent_at: float = 0.0
+    reached: float = 0.0
+    given_up: bool = False
 
     async def run(self, ends: dict[Kind, int]) -> None:
         if self.progress.total and not self.progress.inline and not await self._somebody_works():
@@ -125,12 +183,25 @@ class _Backfiller:
             if self.progress.inline and await self._embed_here(batch):
                 continue
             outstanding.append(batch)
-            while len(outstanding) >= BATCHES_AHEAD:
+            while len(outstanding) >= BATCHES_AHEAD and not self.given_up:
                 outstanding = await self._follow(outstanding)
-        while outstanding:
+            if self.given_up:
+                break
+        while outstanding and not self.given_up:
             outstanding = await self._follow(outstanding)
+        if self.given_up:
+            await self._count_the_rest()
         # Rows that were counted at the start, and done by others before their turn came, are none of ours.
         self.progress = replace(self.progress, total=self.progress.done)
+        self.report(self.progress)
+
+    def tell_build(self, build: IndexBuild) -> None:
+        """Reports a build of an index."""
+        now = replace(self.progress, index=build)
+        if build.finished:
+            self.say(f"the index of {build.kind.value} was built in {build.seconds:,.1f} s")
+            now = replace(now, index=None, index_seconds=now.index_seconds + build.seconds)
+        self.progress = replace(now, seconds=time.monotonic() - self.started)
         self.report(self.progress)
 
     async def _batches(self, ends: dict[Kind, int]) -> AsyncIterator[_Batch]:
@@ -146,6 +217,108 @@ class _Backfiller:
                 after, left = ids[-1], left - len(ids)
                 yield _Batch(kind, ids)
 
+    # -- sending and following
+
+    async def _send(self, batch: _Batch) -> None:
+        try:
+            await self.tools.dispatcher.dispatch([EmbedJob(batch.kind, tuple(batch.ids))], Lane.BULK)
+        except QueueUnavailable as error:
+            self._go_inline(f"{error} Embedding in this process instead.")
+
+    async def _follow(self, outstanding: Sequence[_Batch]) -> list[_Batch]:
+        """Looks at what was sent; returns what is still on its way."""
+        await asyncio.sleep(LOOK_SECONDS)
+        rest = await self._unsettled(outstanding)
+        if not rest or len(rest) < len(outstanding):
+            return rest
+        now = time.monotonic()
+        if now - max(self.moved_at, self.asked_at) > QUIET_SECONDS and await self._wait_out_pause(rest[0]):
+            for batch in rest:  # their tasks may have been settled without work
+                batch.again_seconds = 0.0
+        elif now - self.moved_at > STALL_SECONDS:
+            self.moved_at = now
+            rest = await self._unstall(rest)
+        await self._send_again(rest)
+        return rest
+
+    async def _unsettled(self, batches: Sequence[_Batch]) -> list[_Batch]:
+        """Counts what is over, and returns the others."""
+        for kind in {batch.kind for batch in batches}:
+            ids = {number: batch.ids for number, batch in enumerate(batches) if batch.kind == kind}
+            for number, standing in (await standing_of_batches(self.tools.database, kind, ids)).items():
+                batches[number].seen(standing)
+        rest = []
+        for batch in batches:
+            over = batch.over
+            if over or batch.standing.in_hand:
+                self.reached = max(self.reached, batch.sent_at)
+            if over:
+                self._count(batch)
+            else:
+                rest.append(batch)
+        return rest
+
+    async def _send_again(self, batches: Sequence[_Batch]) -> None:
+        """What is free although its turn is over: nobody works on anything of ours, or on something sent later."""
+        idle = not any(batch.standing.in_hand for batch in batches)
+        for batch in batches:
+            passed = idle or batch.sent_at < self.reached
+            waited = time.monotonic() - batch.sent_at
+            if self.given_up or not batch.standing.free or not passed or waited < batch.again_seconds:
+                continue
+            batch.again_seconds = min(max(batch.again_seconds * 2, RESEND_SECONDS), PATIENCE_SECONDS)
+            batch.sent_at = time.monotonic()
+            if self.progress.inline:
+                await embed_rows(self.tools.embedding, batch.kind, batch.ids)
+            else:
+                await self._send(batch)
+
+    # -- when nothing moves
+
+    async def _wait_out_pause(self, batch: _Batch) -> bool:
+        """Waits while nobody asks the model server; False: it is asked. `given_up` says that it took too long."""
+        self.asked_at = time.monotonic()
+        pause = await self.tools.store.pause()
+        if pause is None:
+            return False
+        self.say(f"waiting for the model server: {pause.because}")
+        while pause is not None:
+            if self._too_long(pause):
+                self.given_up = True
+                self.say(f"it has been so for {pause.seconds_since:,.0f} s; the rest is left to the workers")
+                return True
+            if not pause.seconds_left:
+                await self._let_somebody_look(batch)
+            await asyncio.sleep(LOOK_SECONDS)
+            pause = await self.tools.store.pause()
+        self.moved_at = time.monotonic()
+        self.say("the model server answers again")
+        return True
+
+    def _too_long(self, pause: Pause) -> bool:
+        """One that is older than this backfill is waited for until a look was due: a person has asked for it."""
+        return min(pause.seconds_since, time.monotonic() - self.started) > PATIENCE_SECONDS
+
+    async def _let_somebody_look(self, batch: _Batch) -> None:
+        """Whoever is given a row looks whether the server is well again; there may be no sweeper to give one."""
+        if not self.progress.inline:
+            if time.monotonic() - self.look_sent_at < RESEND_SECONDS:
+                return
+            self.look_sent_at = time.monotonic()
+            if await self._somebody_works():
+                await self._send(batch)
+                return
+            self._go_inline("the workers are gone; embedding the rest in this process")
+        await embed_rows(self.tools.embedding, batch.kind, batch.ids)
+
+    async def _unstall(self, stalled: Sequence[_Batch]) -> list[_Batch]:
+        """Nothing moved for a while: without a worker we do it ourselves."""
+        if self.progress.inline or await self._somebody_works():
+            return list(stalled)
+        if not self.progress.inline:  # asking may have found NATS away
+            self._go_inline("the workers are gone; embedding the rest in this process")
+        return [batch for batch in stalled if not await self._embed_here(batch)]
+
     async def _somebody_works(self) -> bool:
         try:
             return await self.tools.workforce.present(Lane.BULK)
@@ -157,68 +330,39 @@ class _Backfiller:
         self.say(why)
         self.progress = replace(self.progress, inline=True)
 
-    async def _send(self, batch: _Batch) -> None:
-        try:
-            await self.tools.dispatcher.dispatch([EmbedJob(batch.kind, tuple(batch.ids))], Lane.BULK)
-        except QueueUnavailable as error:
-            self._go_inline(f"{error} Embedding in this process instead.")
-
-    async def _follow(self, outstanding: Sequence[_Batch]) -> list[_Batch]:
-        """Looks at what was sent; returns what is still on its way."""
-        await asyncio.sleep(LOOK_SECONDS)
-        rest = [batch for batch in outstanding if not await self._settled(batch)]
-        if len(rest) < len(outstanding):
-            self.moved_at = time.monotonic()
-        elif time.monotonic() - self.moved_at > STALL_SECONDS:
-            self.moved_at = time.monotonic()
-            rest = await self._unstall(rest)
-        return rest
-
-    async def _settled(self, batch: _Batch) -> bool:
-        standing = await self.tools.store.standing(batch.kind, batch.ids)
-        if standing.settled:
-            self._count(
-                success=len(batch.ids) - standing.failed - standing.skipped - standing.waiting,
-                failed=standing.failed,
-                skipped=standing.skipped,
-                waiting=standing.waiting,
-            )
-        return standing.settled
-
-    async def _unstall(self, stalled: Sequence[_Batch]) -> list[_Batch]:
-        """Nothing moved for a while: without a worker we do it ourselves; with one, what it dropped is sent again."""
-        if not await self._somebody_works():
-            if not self.progress.inline:
-                self._go_inline("the workers are gone; embedding the rest in this process")
-            return [batch for batch in stalled if not await self._embed_here(batch)]
-        oldest = min(stalled, key=lambda batch: batch.sent_at)
-        if time.monotonic() - oldest.sent_at > self.tools.embedding.lease_seconds:
-            oldest.sent_at = time.monotonic()
-            await self._send(oldest)
-        return list(stalled)
-
     async def _embed_here(self, batch: _Batch) -> bool:
         """Embeds a batch in this process; False while another process has some of its rows in hand."""
-        await self._embed_free_rows(batch)
-        for _ in range(int(self.tools.embedding.lease_seconds / LOOK_SECONDS)):
-            if await self._settled(batch):
-                self.moved_at = time.monotonic()
+        until = time.monotonic() + self.tools.embedding.lease_seconds
+        while not self.given_up:
+            await embed_rows(self.tools.embedding, batch.kind, batch.ids)
+            if not await self._unsettled([batch]):
                 return True
+            if await self._wait_out_pause(batch):
+                until = time.monotonic() + self.tools.embedding.lease_seconds
+            elif time.monotonic() > until:
+                return False
             await asyncio.sleep(LOOK_SECONDS)
-            await self._embed_free_rows(batch)
         return False
 
-    async def _embed_free_rows(self, batch: _Batch) -> None:
-        await embed_rows(self.tools.embedding, batch.kind, batch.ids)
+    # -- counting
 
-    def _count(self, *, success: int, failed: int, skipped: int, waiting: int) -> None:
-        now = self.progress
+    def _count(self, batch: _Batch) -> None:
+        now, standing = self.progress, batch.standing
+        waiting = standing.waiting + standing.resting
+        self.moved_at = time.monotonic()
         self.progress = replace(
             now,
-            success=now.success + success,
-            failed=now.failed + failed,
-            skipped=now.skipped + skipped,
+            success=now.success + len(batch.ids) - standing.failed - standing.skipped - waiting,
+            failed=now.failed + standing.failed,
+            skipped=now.skipped + standing.skipped,
             waiting=now.waiting + waiting,
-            seconds=time.monotonic() - self.started,
+            seconds=self.moved_at - self.started,
         )
         self.report(self.progress)
+
+    async def _count_the_rest(self) -> None:
+        """What is left when the server was waited for too long; some of it may have been done by others meanwhile."""
+        counts = await self.tools.store.counts()
+        left = sum(counts[kind].pending + counts[kind].in_hand + counts[kind].waiting for kind in self.plan.kinds)
+        most = self.progress.total - self.progress.success - self.progress.failed - self.progress.skipped
+        self.progress = replace(self.progress, waiting=max(0, min(left, most)), seconds=time.monotonic() - self.started)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from winnow.domain.jobs import Kind, Lane
 from winnow.errors import QueueUnavailable
-from winnow.storage.status import KnowledgeCounts, knowledge_counts
+from winnow.storage.embeddings import SAVED
+from winnow.storage.status import KnowledgeCounts, Pace, embedding_pace, knowledge_counts, truncated_rows
 from winnow.storage.unit_of_work import HOOK_FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from winnow.pipeline.spaces import Spaces
-    from winnow.storage.embeddings import EmbeddingStore, KindCounts
+    from winnow.storage.embeddings import EmbeddingStore, KindCounts, Pause
     from winnow.storage.engine import Database
 
 
@@ -61,7 +62,10 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Everything's state. `queue` is None when NATS does not answer, and `queue_error` says so."""
+    """Everything's state. `queue` is None when NATS does not answer, and `queue_error` says so.
+
+    `truncated` rows have a vector of the beginning of their text only; None when nobody asked to have them counted.
+    """
 
     embeddings: Mapping[Kind, KindCounts]
     knowledge: KnowledgeCounts
@@ -71,6 +75,27 @@ class Overview:
     queue: QueueState | None
     queue_error: str | None
     last_error: str | None
+    pace: Pace = field(default_factory=Pace)
+    pause: Pause | None = None
+    truncated: int | None = None
+
+    @property
+    def saved(self) -> int:
+        """Vectors that were taken from identical texts, without asking the model."""
+        return self.knowledge.events.get(SAVED, 0)
+
+    @property
+    def failed(self) -> int:
+        """Rows whose embedding failed for good."""
+        return sum(count.failed for count in self.embeddings.values())
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """How long what is pending, in hand or due will take at this pace; None when nobody can say."""
+        if self.pause or not self.pace.rows_per_second:
+            return None
+        left = sum(count.pending + count.in_hand for count in self.embeddings.values()) + self.pace.due
+        return left / self.pace.rows_per_second
 
     @property
     def hook_failures(self) -> int:
@@ -89,8 +114,13 @@ class Overview:
         return rows and tasks and not self.knowledge.messages_in_hand
 
 
-async def overview(tools: Overviewing) -> Overview:
-    """Where everything stands now. Raises DatabaseUnavailable."""
+async def overview(tools: Overviewing, *, truncated: bool = False) -> Overview:
+    """Where everything stands now. Raises DatabaseUnavailable.
+
+    Args:
+        tools: what to ask.
+        truncated: also count the rows whose text was too long for the model.
+    """
     queue, queue_error = None, None
     try:
         queue = await _queue_state(tools.queue)
@@ -106,6 +136,9 @@ async def overview(tools: Overviewing) -> Overview:
         queue=queue,
         queue_error=queue_error,
         last_error=await tools.embeddings.last_error(),
+        pace=await embedding_pace(tools.database),
+        pause=await tools.embeddings.pause(),
+        truncated=await truncated_rows(tools.database) if truncated else None,
     )
 
 

@@ -26,8 +26,8 @@ WORDS: tuple[Words, ...] = (
     # a deadlock, a failed serialization, a lock that did not come in time
     (DatabaseBusy, ("40P01", "40001", "55P03"), (),
      "another transaction is in the way ({reason}); try again in a moment, or see in pg_stat_activity whose it is"),
-    # it does not know us, or the database
-    (SetupFault, ("28", "3D"), (ClientConfigurationError,),
+    # it does not know us, or the database, or was told to let nobody in
+    (SetupFault, ("28", "3D", "55000"), (ClientConfigurationError,),
      "the database does not let Winnow in ({reason}); check DATABASE_URL"),
     (DatabaseUnavailable, ("53100",), (),
      "the database has no room left on its disk ({reason}); make room there, and what could not be done is done again"),

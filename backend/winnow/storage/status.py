@@ -1,10 +1,11 @@
-"""Counts for people: runs, the extraction queue, atoms by type, rare events."""
+"""Counts for people: how fast embedding goes, runs, the extraction queue, atoms by type, rare events."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from winnow.domain.jobs import Kind
 from winnow.storage.extraction import MOST_FAILURES
 from winnow.storage.named import fetch
 
@@ -28,6 +29,41 @@ class KnowledgeCounts:
     runs: Mapping[str, int]
     atoms: Mapping[str, int]
     events: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast rows get their vectors: over the last minute, or the last three batches where these take longer.
+
+    `saved_per_second` of the rows took the vector of an identical text. `elapsed_seconds` is since when batches
+    follow one another without a minute's pause (a day at most); None when the last one is too long ago. `due` rows
+    have waited long enough, and are on their way like those that are pending.
+    """
+
+    rows_per_second: float = 0.0
+    saved_per_second: float = 0.0
+    tokens_per_second: float | None = None
+    elapsed_seconds: float | None = None
+    due: int = 0
+
+
+async def embedding_pace(database: Database) -> Pace:
+    """The pace of the active space."""
+    async with database.autocommit() as connection:
+        row = (await fetch(connection, "embedding_pace"))[0]
+    return Pace(
+        rows_per_second=row.rows_per_second or 0.0,
+        saved_per_second=row.saved_per_second or 0.0,
+        tokens_per_second=row.tokens_per_second,
+        elapsed_seconds=row.elapsed_seconds,
+        due=row.due,
+    )
+
+
+async def truncated_rows(database: Database) -> int:
+    """Rows whose vector is of the beginning of their text only, for the model takes no more."""
+    async with database.autocommit() as connection:
+        return sum([int((await fetch(connection, "count_truncated", kind=kind))[0].number) for kind in Kind])
 
 
 async def knowledge_counts(database: Database) -> KnowledgeCounts:

@@ -66,7 +66,11 @@ async function status() {
     const s = await ask("api/v1/status");
     const part = (kind, c) => `${c.embedded.toLocaleString()} of ${c.total.toLocaleString()} ${kind}`;
     $("status").textContent = `Embedded by ${s.space ?? s.embedder}: ` + Object.entries(s.embeddings).map(([k, c]) => part(k, c)).join(", ")
-      + `. ${s.queue ? s.queue.workers.length : 0} worker(s), ${s.idle ? "idle" : "at work"}.`;
+      + `. ${s.queue ? s.queue.workers.length : 0} worker(s), ${s.idle ? "idle" : "at work"}`
+      + `${s.eta_seconds > 60 ? `, about ${Math.ceil(s.eta_seconds / 60)} min left` : ""}.`;
+    const failed = Object.entries(s.embeddings).filter(([, c]) => c.failed).map(([k, c]) => `${c.failed.toLocaleString()} ${k}`);
+    const troubles = [s.paused && `Paused: ${s.paused.reason}`, failed.length && `Failed: ${failed.join(", ")}; see winnow failed list.`].filter(Boolean);
+    if (troubles.length) $("status").append(el("div", "trouble", troubles.join(" ")));
   } catch (error) { $("status").textContent = error instanceof TypeError ? "The API does not answer." : error.message || "Waiting for a key." }
   if ($("door").hidden) next = setTimeout(status, 5000);
 }
