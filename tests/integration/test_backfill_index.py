@@ -145,6 +145,28 @@ async def test_two_backfills_at_once_build_it_once(
     await assert_searches_are_right(tools.embedding, database, sql)
 
 
+async def test_a_session_that_was_ended_with_the_index_in_hand_costs_nothing_but_time(
+    tools: Backfilling, heard: Heard, embedder: SteeredEmbedder, database: Database, sql: asyncpg.Connection
+) -> None:
+    await add_messages(sql, [f"text {number}" for number in range(300)])
+
+    async def end_session(_texts: Sequence[str]) -> None:
+        if len(embedder.calls) == 2:
+            await sql.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks "
+                "WHERE locktype = 'advisory' AND classid = x'77696e69'::int::oid "
+                "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            await eventually(lambda: free(database))
+            assert await mend_indexes(database) == 1, "nobody has it in hand any more"
+
+    embedder.during = end_session
+    assert (await heard.run(tools, HERE)).success == 300
+    assert heard.words == [AWAY]
+    assert (await state_of(database)).valid
+    await assert_searches_are_right(tools.embedding, database, sql)
+
+
 async def test_an_interrupted_backfill_says_so_and_the_index_is_mended(
     tools: Backfilling, heard: Heard, embedder: SteeredEmbedder, database: Database, sql: asyncpg.Connection
 ) -> None:

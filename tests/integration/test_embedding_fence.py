@@ -177,15 +177,45 @@ async def test_a_row_that_stays_locked_does_not_hold_up_its_neighbours_and_is_em
     ids = await add_messages(sql, ["one", "two", "three"])
     await embedding.spaces.ours()
     await somebody.execute("BEGIN")
-    await somebody.execute("SELECT FROM messages WHERE id = $1 FOR UPDATE", ids[1])
-    async with asyncio.timeout(10):
+    await somebody.execute("SELECT FROM messages WHERE id = $1 FOR NO KEY UPDATE", ids[1])
+    async with asyncio.timeout(20):
         assert await embed_rows(embedding, M, ids) == Embedded(embedded=2, given_back=1)
-        for _ in range(3):
-            await embed_rows(embedding, M, ids)
-    assert embedder.paid["two"] == 1, "it is not paid for again and again while it is locked"
+        await come_due(sql)
+        assert await embed_rows(embedding, M, ids) == Embedded(given_back=1), "still locked"
     await somebody.execute("COMMIT")
     await come_due(sql)
     assert await embed_rows(embedding, M, ids) == Embedded(embedded=1)
+    assert embedder.paid["two"] == 1, "its vector was kept"
+    assert np.allclose(await vector_in(sql, M, ids[1]), embedder.vector("two"))
+
+
+async def test_a_kept_vector_is_of_its_text_only(
+    embedding: Embedding, embedder: SteeredEmbedder, sql: asyncpg.Connection, somebody: asyncpg.Connection
+) -> None:
+    (row_id,) = await add_messages(sql, ["before"])
+    await embedding.spaces.ours()
+    await somebody.execute("BEGIN")
+    await somebody.execute("UPDATE messages SET text = 'after' WHERE id = $1", row_id)
+    assert await embed_rows(embedding, M, [row_id]) == Embedded(given_back=1)
+    await somebody.execute("COMMIT")
+    await come_due(sql)
+    assert await embed_rows(embedding, M, [row_id]) == Embedded(embedded=1)
+    assert embedder.paid == {"before": 1, "after": 1}
+    assert np.allclose(await vector_in(sql, M, row_id), embedder.vector("after"))
+
+
+async def test_a_row_that_is_being_deleted_is_not_taken(
+    embedding: Embedding, embedder: SteeredEmbedder, sql: asyncpg.Connection, somebody: asyncpg.Connection
+) -> None:
+    gone, stays = await add_messages(sql, ["gone", "stays"])
+    await embedding.spaces.ours()
+    await somebody.execute("DELETE FROM extraction_queue")
+    await somebody.execute("BEGIN")
+    await somebody.execute("DELETE FROM messages WHERE id = $1", gone)
+    assert await embed_rows(embedding, M, [gone, stays]) == Embedded(embedded=1)
+    await somebody.execute("COMMIT")
+    assert set(embedder.paid) == {"stays"}
+    assert await sql.fetchval("SELECT count(*) FROM embedding_jobs") == 0
 
 
 async def test_a_text_being_edited_in_an_open_transaction_holds_nobody_up(

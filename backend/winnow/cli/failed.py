@@ -254,4 +254,3 @@ def _tell_left_out(kind: Kind | None, done: Decided) -> None:
     if done.left_out and kind:
         which = ", ".join(map(str, done.left_out))
         errors.print(f"left as they are: {kind.value} {which}", markup=False, soft_wrap=True)
-

@@ -72,6 +72,14 @@ class Inquiry:
         self._deadline = time.monotonic() + patience_seconds
         self._is_well = False
 
+    def remember(self, rows: Iterable[EmbeddableText]) -> None:
+        """Takes over what was answered for rows before, and could not be stored."""
+        for row in rows:
+            if row.paid is not None and len(row.paid) == self._space.dimensions:
+                self.found.vectors[row.id] = row.paid
+                if row.paid_characters is not None:
+                    self.found.characters[row.id] = row.paid_characters
+
     async def ask(self, rows: Sequence[EmbeddableText]) -> None:
         """Asks for the rows, unless an earlier answer was reason to stop; a batch it refuses is halved."""
         if not rows or self.found.stopped:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import structlog
 
 from winnow.domain.backoff import LONGEST_SECONDS, backoff_seconds
 from winnow.domain.events import Announcer, Silent
-from winnow.errors import SetupFault, SpaceMismatch, Transient
+from winnow.errors import DatabaseUnavailable, SetupFault, SpaceMismatch, Transient
 from winnow.pipeline.asking import PATIENCE_SECONDS, Inquiry
 from winnow.pipeline.heartbeat import heartbeat
 from winnow.storage.embeddings import Lease, Outcome, Spent, Tries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from winnow.domain.jobs import Kind
     from winnow.domain.spaces import Space
@@ -29,8 +30,13 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+Result = TypeVar("Result")
+
 # Before each try to write rows that somebody has locked: mostly the scoring of the same message, over in a moment.
 WRITE_PAUSES_SECONDS = (0.0, 0.005, 0.02, 0.1, 0.3)
+# A row that stays locked is looked at so often; its vector is kept, so that costs nothing.
+LONGEST_LOCK_SECONDS = 5.0
+OUTAGE_PAUSE_SECONDS = 0.5
 # While a server is away one word is asked of it, ever more seldom: it costs nothing, so nobody need wait for long.
 LONGEST_PAUSE_SECONDS = 60.0
 # A row whose worker died with it in hand: from the second time on nobody else's row goes down with it, and in the end
@@ -60,6 +66,17 @@ class Embedding:
     max_attempts: int
     patience_seconds: float = PATIENCE_SECONDS
     announcer: Announcer = field(default_factory=Silent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What is known of the rows of a batch once the model has been asked: `known` have a twin with a vector."""
+
+    speaking: Sequence[EmbeddableText]
+    known: Sequence[int]
+    blank: Sequence[int]
+    found: Found
+    spent: Spent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +118,8 @@ async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int]) -> Embedd
     try:
         done = await _claim_and_work(tools, lease, ids)
     except asyncio.CancelledError:
-        await asyncio.shield(tools.store.release(lease, ids))  # the shutdown's grace is over: back at once
+        with suppress(Transient):  # the shutdown's grace is over: back at once
+            await asyncio.shield(tools.store.release(lease, ids))
         raise
     if not done.taken:
         tools.spaces.forget()  # in a space that was retired, nothing can be claimed
@@ -139,7 +157,8 @@ async def _look_if_due(tools: Embedding, space: Space) -> bool:
     try:
         await inquiry.look()
     except asyncio.CancelledError:
-        await asyncio.shield(tools.store.end_look(space))
+        with suppress(Transient):
+            await asyncio.shield(tools.store.end_look(space))
         raise
     if inquiry.found.stopped:
         await _pause(tools, space, inquiry.found.stopped, pauses)
@@ -170,33 +189,41 @@ async def _work(tools: Embedding, lease: Lease, deaths: dict[int, int]) -> Embed
 
 async def _work_together(tools: Embedding, lease: Lease, claimed: Sequence[int]) -> Embedded:
     started = time.perf_counter()
-    rows = await tools.store.read(lease.kind, claimed)
+    rows = await _through_outages(lambda: tools.store.read(lease, claimed))
     blank = [row.id for row in rows if not row.text.strip()]
-    if blank:
-        await tools.store.record(lease, blank, BLANK)
-    copied = await _copy(tools.store, lease, rows)
-    speaking = [row for row in rows if row.text.strip() and row.id not in copied]
+    known = [row.id for row in rows if row.known and row.paid is None]
+    speaking = [row for row in rows if row.text.strip() and row.id not in set(known)]
     inquiry = Inquiry(tools.embedder, lease.space, patience_seconds=tools.patience_seconds)
-    await inquiry.ask(_one_of_each_text(speaking))
+    inquiry.remember(speaking)
+    await inquiry.ask(_one_of_each_text([row for row in speaking if row.id not in inquiry.found.vectors]))
     found = _spread(inquiry.found, speaking)
     if isinstance(found.stopped, SpaceMismatch):
         tools.spaces.forget()
     spent = Spent(tokens=found.tokens, seconds=time.perf_counter() - started)
-    written = await _write(tools.store, lease, speaking, found, spent)
-    unsettled = set(claimed) - written - copied - set(blank)
+    return await _through_outages(lambda: _settle(tools, lease, claimed, _Batch(speaking, known, blank, found, spent)))
+
+
+async def _settle(tools: Embedding, lease: Lease, claimed: Sequence[int], batch: _Batch) -> Embedded:
+    """Stores what came of a batch, and notes the rest; may be done again from the beginning."""
+    found = batch.found
+    if batch.blank:
+        await tools.store.record(lease, batch.blank, BLANK)
+    copied = await _copy(tools.store, lease, batch.known)
+    written = await _write(tools.store, lease, batch)
+    unsettled = set(claimed) - written - copied - set(batch.blank)
     tries = await tools.store.tries(lease) if unsettled else {}
     failed = await _record_refusals(tools, lease, found, tries)
-    waiting = await _record_wait(tools, lease, speaking, found, tries)
+    waiting = await _record_wait(tools, lease, batch, tries)
     # What is left was changed or deleted under us: pending again, or gone. Or it stays locked, and waits for that.
     left = unsettled - set(found.refused) - waiting
     if left:
-        await _give_back(tools.store, lease, left, tries)
+        await _give_back(tools.store, lease, batch, left, tries)
         tools.spaces.forget()
-    asked = {row.text for row in speaking if row.id in written}
+    asked = {row.text for row in batch.speaking if row.id in written}
     done = Embedded(
         embedded=len(written) + len(copied),
         saved=len(copied) + len(written) - len(asked),
-        skipped=len(blank),
+        skipped=len(batch.blank),
         failed=failed,
         waiting=len(waiting) + len(found.refused) - failed,
         given_back=len(left),
@@ -205,10 +232,30 @@ async def _work_together(tools: Embedding, lease: Lease, claimed: Sequence[int])
     return done
 
 
-async def _copy(store: EmbeddingStore, lease: Lease, rows: Sequence[EmbeddableText]) -> set[int]:
-    """The vectors of texts that have been embedded before, at no cost."""
-    known = [row.id for row in rows if row.known]
-    return await store.copy(lease, known) if known else set()
+async def _through_outages(work: Callable[[], Awaitable[Result]]) -> Result:
+    """Does it again for as long as the database is away: without it we can do nothing else, and vectors are in hand.
+
+    All that is done with rows in hand may be done twice. Leases that run out meanwhile are no harm: whoever takes the
+    rows over needs the database, too, and the writing is fenced.
+    """
+    while True:
+        try:
+            return await work()
+        except DatabaseUnavailable as error:
+            log.warning("embed.database_away", reason=str(error))
+            await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+
+
+async def _copy(store: EmbeddingStore, lease: Lease, known: Sequence[int]) -> set[int]:
+    """The vectors of texts that have been embedded before, at no cost; rows somebody has locked are tried again."""
+    copied: set[int] = set()
+    for pause in WRITE_PAUSES_SECONDS:
+        rest = [row_id for row_id in known if row_id not in copied]
+        if not rest:
+            break
+        await asyncio.sleep(pause)
+        copied |= await store.copy(lease, rest)
+    return copied
 
 
 def _one_of_each_text(rows: Sequence[EmbeddableText]) -> list[EmbeddableText]:
@@ -228,25 +275,29 @@ def _spread(found: Found, rows: Sequence[EmbeddableText]) -> Found:
     return found
 
 
-async def _write(
-    store: EmbeddingStore, lease: Lease, rows: Sequence[EmbeddableText], found: Found, spent: Spent
-) -> set[int]:
+async def _write(store: EmbeddingStore, lease: Lease, batch: _Batch) -> set[int]:
     """Writes all vectors; rows somebody has locked are tried again with the vectors in hand."""
-    written: set[int] = set()
+    found, written = batch.found, set[int]()
     for pause in WRITE_PAUSES_SECONDS:
-        rest = [row for row in rows if row.id in found.vectors and row.id not in written]
+        rest = [row for row in batch.speaking if row.id in found.vectors and row.id not in written]
         if not rest:
             break
         if pause:
             await asyncio.sleep(pause)
-        written |= await store.write(lease, rest, found.vectors, characters=found.characters, spent=spent)
+        written |= await store.write(lease, rest, found.vectors, characters=found.characters, spent=batch.spent)
     return written
 
 
-async def _give_back(store: EmbeddingStore, lease: Lease, left: set[int], tries: dict[int, Tries]) -> None:
-    """Lets go of rows that could not be written; one that is still as it was read is not paid for again at once."""
+async def _give_back(
+    store: EmbeddingStore, lease: Lease, batch: _Batch, left: set[int], tries: dict[int, Tries]
+) -> None:
+    """Lets go of rows that could not be written; one that is still as it was read keeps its vector until then."""
+    locked = [row for row in batch.speaking if row.id in left and row.id in batch.found.vectors]
+    if locked:
+        await store.keep(lease, locked, batch.found.vectors, characters=batch.found.characters)
     waits = max((tries[row_id].waits for row_id in left if row_id in tries), default=0)
-    await store.record(lease, left, replace(LOCKED, wait_seconds=backoff_seconds(waits)))
+    pause = min(backoff_seconds(waits), LONGEST_LOCK_SECONDS)
+    await store.record(lease, left, replace(LOCKED, wait_seconds=pause))
     await store.release(lease, left)
 
 
@@ -269,17 +320,16 @@ async def _record_refusals(tools: Embedding, lease: Lease, found: Found, tries: 
     return failed
 
 
-async def _record_wait(
-    tools: Embedding, lease: Lease, rows: Sequence[EmbeddableText], found: Found, tries: dict[int, Tries]
-) -> set[int]:
+async def _record_wait(tools: Embedding, lease: Lease, batch: _Batch, tries: dict[int, Tries]) -> set[int]:
     """Notes that the rest of the batch waits for better weather or a mended set-up; costs no row an attempt.
 
     The server is not asked by anybody for as long as a first pause lasts. These rows may wait longer: what a server
     fails at again and again (a batch it takes too long for), it is not asked for as often as what it has not seen.
     """
+    found = batch.found
     if found.stopped is None:
         return set()
-    waiting = {row.id for row in rows if row.id not in found.vectors and row.id not in found.refused}
+    waiting = {row.id for row in batch.speaking if row.id not in found.vectors and row.id not in found.refused}
     await _pause(tools, lease.space, found.stopped, 0)
     waits = max((tries[row_id].waits for row_id in waiting if row_id in tries), default=0)
     outcome = Outcome(

@@ -108,8 +108,8 @@ def batch_cap(words: str, *, sent: int) -> int | None:
 def retry_after_seconds(headers: Mapping[str, str], *, now: datetime) -> float | None:
     """The server's wish for the next try, in seconds from `now`; None if it has none that can be read.
 
-    `Retry-After-ms`, then `Retry-After` (seconds or an HTTP date), then the reset of the exhausted `x-ratelimit-*`.
-    Header names are looked up in lower case.
+    `Retry-After-ms`, then `Retry-After` (seconds, or an HTTP date by the clock of the answer's own `Date`), then the
+    reset of the exhausted `x-ratelimit-*`. Header names are looked up in lower case.
     """
     after = headers.get("retry-after", "")
     for value, unit in ((headers.get("retry-after-ms", ""), 0.001), (after, 1.0)):
@@ -117,7 +117,8 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: datetime) -> float |
             return float(value) * unit
     if after:
         try:
-            return max(0.0, (parsedate_to_datetime(after) - now).total_seconds())
+            said_at = parsedate_to_datetime(headers["date"]) if headers.get("date") else now
+            return max(0.0, (parsedate_to_datetime(after) - said_at).total_seconds())
         except (TypeError, ValueError):
             return None
     waits = [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from winnow.domain.jobs import Kind
     from winnow.storage.embeddings import EmbeddingStore
@@ -46,20 +47,16 @@ async def standing_of_batches(
 ) -> dict[int, BatchStanding]:
     """Where each batch stands, by its number. Rows that were deleted meanwhile are in none of the counts."""
     ids = [row for rows in batches.values() for row in rows]
-    numbers = [number for number, rows in batches.items() for _ in rows]
     async with database.autocommit() as connection:
-        found = await fetch(connection, "standing_of_batches", ids, numbers, kind=kind)
-    standings = dict.fromkeys(batches, BatchStanding())
-    for row in found:
-        standings[row.batch] = BatchStanding(
-            failed=row.failed,
-            skipped=row.skipped,
-            waiting=row.waiting,
-            resting=row.resting,
-            in_hand=row.in_hand,
-            free=row.free,
-        )
-    return standings
+        found = await fetch(connection, "standing_of_rows", ids, kind=kind)
+    empty = {row.id for row in found if row.how == "null"}
+    how = dict.fromkeys(empty, "free") | {row.id: row.how for row in found if row.how != "null"}
+    return {number: _standing(how[row] for row in rows if row in empty) for number, rows in batches.items()}
+
+
+def _standing(hows: Iterable[str]) -> BatchStanding:
+    counted = Counter("in_hand" if how == "leased" else how for how in hows)
+    return BatchStanding(**counted)
 
 
 def database_of(store: EmbeddingStore) -> Database:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from pgvector import Vector
 from sqlalchemy.exc import IntegrityError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    import numpy as np
     from numpy.typing import NDArray
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,13 +33,16 @@ COUNTED = ("total", "embedded", "pending", "in_hand", "waiting", "failed", "skip
 class EmbeddableText:
     """A row's text as it stood when it was read, and the hash by which a vector of it will be fenced.
 
-    `known` says that another row of the same text has a vector already.
+    `known` says that another row of the same text has a vector already. `paid` is a vector of this very text (of its
+    first `paid_characters`, if that is not None) that could not be stored when it came.
     """
 
     id: int
     text: str
     hash: bytes
     known: bool = False
+    paid: NDArray[np.float32] | None = None
+    paid_characters: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +177,42 @@ class EmbeddingStore:
         async with self._database.autocommit() as connection:
             await fetch(connection, "renew_leases", lease.token, list(ids), lease.seconds, kind=lease.kind)
 
-    async def read(self, kind: Kind, ids: Sequence[int]) -> list[EmbeddableText]:
+    async def read(self, lease: Lease, ids: Sequence[int]) -> list[EmbeddableText]:
         """The texts of those ids that still have no vector, by id."""
         async with self._database.autocommit() as connection:
-            rows = await fetch(connection, "read_texts", list(ids), kind=kind)
-        return [EmbeddableText(row.id, row.text, row.hash, row.known) for row in rows]
+            rows = await fetch(connection, "read_texts", list(ids), lease.space.id, kind=lease.kind)
+        return [
+            EmbeddableText(
+                id=row.id,
+                text=row.text,
+                hash=row.hash,
+                known=row.known,
+                paid=None if row.paid is None else np.array(row.paid, dtype=np.float32),
+                paid_characters=row.paid_characters,
+            )
+            for row in rows
+        ]
+
+    async def keep(
+        self,
+        lease: Lease,
+        rows: Sequence[EmbeddableText],
+        vectors: Mapping[int, NDArray[np.float32]],
+        *,
+        characters: Mapping[int, int],
+    ) -> None:
+        """Keeps vectors that could not be stored for the next time these rows are read. Arguments as of `write`."""
+        async with self._database.autocommit() as connection:
+            await fetch(
+                connection,
+                "keep_paid",
+                lease.token,
+                [row.id for row in rows],
+                [Vector(vectors[row.id]) for row in rows],
+                [row.hash for row in rows],
+                [characters.get(row.id) for row in rows],
+                kind=lease.kind,
+            )
 
     async def tries(self, lease: Lease) -> dict[int, Tries]:
         """How often each row in hand failed or waited before."""

@@ -16,6 +16,7 @@ WITH given AS (
     SELECT t.id, hashtextextended({text}, 0) AS text_hash
     FROM {table} t JOIN embedding_spaces s ON s.id = $2::smallint AND s.status = 'active' AND s.pauses = 0
     WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
+    FOR KEY SHARE OF t SKIP LOCKED  -- a row that somebody deletes just now would leave its job behind
 ), free AS (
     SELECT j.entity_id, j.text_hash AS held, (j.state = 'leased')::int AS died
     FROM embedding_jobs j JOIN given g ON g.id = j.entity_id
@@ -71,13 +72,16 @@ SET lease_until = now() + make_interval(secs => $3::float8)
 FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
 
 -- Reads what was claimed; a second statement, for the claim's snapshot may be older than an edit. `known`: another row
--- of the same text has a vector already. $1 ids.
+-- of the same text has a vector already. `paid`: its own, which could not be stored before. $1 ids, $2 space.
 -- name: read_texts
 SELECT t.id, {text} AS text, sha256(convert_to({text}, 'UTF8')) AS hash,
        (SELECT true FROM {table} o
         WHERE o.embedding IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended({text}, 0)
-          AND {text_of_o} = {text} LIMIT 1) IS NOT NULL AS known
+          AND {text_of_o} = {text} LIMIT 1) IS NOT NULL AS known,
+       j.paid, j.paid_characters
 FROM {table} t
+LEFT JOIN embedding_jobs j ON j.kind = '{kind}' AND j.entity_id = t.id AND j.space_id = $2::smallint
+     AND j.entity_id = ANY($1::bigint[]) AND j.paid_hash = sha256(convert_to({text}, 'UTF8'))
 WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
 ORDER BY t.id
 
@@ -117,6 +121,19 @@ RETURNING t.id
 -- Work done leaves nothing behind, whoever's lease it was. $1 space, $2 ids.
 -- name: delete_jobs
 DELETE FROM embedding_jobs WHERE kind = '{kind}' AND space_id = $1::smallint AND entity_id = ANY($2::bigint[])
+
+-- Keeps vectors that have been paid for beside the jobs of rows that somebody has locked.
+-- $1 token, $2 ids, $3 vectors, $4 hashes, $5 how many characters of each text were embedded (NULL: all).
+-- name: keep_paid
+WITH mine AS (
+    SELECT entity_id, space_id FROM embedding_jobs
+    WHERE kind = '{kind}' AND entity_id = ANY($2::bigint[]) AND token = $1::uuid AND state = 'leased'
+    ORDER BY entity_id FOR UPDATE SKIP LOCKED)
+UPDATE embedding_jobs j
+SET paid = given.vector::real[], paid_hash = given.hash, paid_characters = given.characters
+FROM mine JOIN unnest($2::bigint[], $3::vector[], $4::bytea[], $5::integer[]) AS given (id, vector, hash, characters)
+     ON given.id = mine.entity_id
+WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
 
 -- Gives rows back that are still ours: they are plainly pending again. $1 token, $2 ids.
 -- name: release_jobs

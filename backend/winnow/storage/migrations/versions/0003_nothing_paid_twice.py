@@ -15,9 +15,12 @@ depends_on = None
 # kind -> the SQL of its embedded text, as in storage/embeddables.py at this revision
 TEXTS = {"messages": "text", "topics": "name || E'\\n' || description", "atoms": "title || E'\\n' || content"}
 
-# Of the rows in hand whose text is the same, one holds the text: the index lets no second worker pay for it.
+# Of the rows in hand whose text is the same, one holds the text: the index lets no second worker pay for it. A vector
+# that could not be stored, for somebody had the row locked, is kept beside the job, with the hash of its text.
 JOBS = """
-ALTER TABLE embedding_jobs ADD COLUMN text_hash bigint, ADD COLUMN deaths smallint NOT NULL DEFAULT 0;
+ALTER TABLE embedding_jobs
+    ADD COLUMN text_hash bigint, ADD COLUMN deaths smallint NOT NULL DEFAULT 0,
+    ADD COLUMN paid real[], ADD COLUMN paid_hash bytea, ADD COLUMN paid_characters integer;
 CREATE UNIQUE INDEX embedding_jobs_text ON embedding_jobs (kind, space_id, text_hash) WHERE text_hash IS NOT NULL;
 """
 
@@ -174,4 +177,7 @@ def downgrade() -> None:
         "DROP COLUMN paused_kind, DROP COLUMN paused_because"
     )
     op.execute("DROP INDEX embedding_jobs_text")
-    op.execute("ALTER TABLE embedding_jobs DROP COLUMN text_hash, DROP COLUMN deaths")
+    op.execute(
+        "ALTER TABLE embedding_jobs DROP COLUMN text_hash, DROP COLUMN deaths, DROP COLUMN paid, "
+        "DROP COLUMN paid_hash, DROP COLUMN paid_characters"
+    )
