@@ -168,6 +168,11 @@ def test_when_the_server_wants_to_be_asked_again(headers: dict[str, str], second
     assert retry_after_seconds(headers, now=NOW) == seconds
 
 
+def test_a_date_is_read_by_the_clock_of_the_answer_and_not_by_ours() -> None:
+    headers = {"retry-after": "Wed, 21 Oct 2015 07:28:30 GMT", "date": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    assert retry_after_seconds(headers, now=NOW) == 30
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"), [("1h2m3.5s", 3723.5), ("250ms", 0.25), ("", None), ("5", None), ("m", None)]
 )
