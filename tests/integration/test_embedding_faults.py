@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
+from typing_extensions import override
 
-from plugins.pipeline import add_messages, add_row, come_due, job_of
+from plugins.pipeline import SteeredEmbedder, add_messages, add_row, come_due, job_of
 from winnow.bootstrap import Servers, build
 from winnow.domain.jobs import Kind
 from winnow.errors import (
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     import asyncpg
 
     from plugins.model_servers import Misbehaviour, OllamaServer, OpenAIServer
-    from plugins.pipeline import SteeredEmbedder
     from winnow.bootstrap import Winnow
     from winnow.pipeline.embed import Embedding
+    from winnow.providers.base import EmbeddingResult, InputType
     from winnow.storage.embeddings import EmbeddingStore
 
 M = Kind.MESSAGES
@@ -125,18 +125,57 @@ async def test_weather_costs_no_attempt_and_the_waits_grow(
     monkeypatch.setattr("winnow.domain.backoff.random.random", lambda: 1.0)
     ids = await add_messages(sql, ["one", "two"])
     waits = []
-    for _ in range(12):
+    for _ in range(2):
         embedder.errors = [ProviderUnavailable("away")]
         assert await embed_rows(embedding, M, ids) == Embedded(waiting=2)
         waits.append(await seconds_to_wait(sql, ids[0]))
         await come_due(sql)
     job = await job_of(sql, ids[1])
-    assert (job["attempts"], job["waits"], job["error_kind"]) == (0, 12, "ProviderUnavailable")
-    assert all(later > earlier - 5 for earlier, later in pairwise(waits))
-    assert waits[0] == pytest.approx(2, abs=1)
-    assert waits[3] == pytest.approx(16, abs=1)
-    assert waits[-1] == pytest.approx(600, abs=5), "never longer than ten minutes"
+    assert (job["attempts"], job["waits"], job["error_kind"]) == (0, 2, "ProviderUnavailable")
+    assert waits == pytest.approx([2, 4], abs=1)
     assert await embed_rows(embedding, M, ids) == Embedded(embedded=2)
+
+
+@pytest.mark.parametrize("where", [0, 2, 4])
+async def test_a_text_that_brings_the_server_down_is_found_once_the_server_is_well_without_it(
+    where: int, embedding: Embedding, embedder: SteeredEmbedder, sql: asyncpg.Connection
+) -> None:
+    texts = ["one", "two", "three", "four"]
+    texts.insert(where, "poison")
+    ids = await add_messages(sql, texts)
+    embedder.refusals["poison"] = ProviderUnavailable("500, as ever")
+    for _ in range(2):
+        assert await embed_rows(embedding, M, ids) == Embedded(waiting=5)
+        await come_due(sql)
+    assert await embed_rows(embedding, M, ids) == Embedded(embedded=4, waiting=1)
+    assert set(embedder.paid.values()) == {1}
+    await come_due(sql)
+    assert await embed_rows(embedding, M, ids) == Embedded(waiting=1)
+    await come_due(sql)
+    assert await embed_rows(embedding, M, ids) == Embedded(failed=1)
+    job = await job_of(sql, ids[where])
+    assert (job["attempts"], job["error_kind"], job["error"]) == (3, "ProviderUnavailable", "500, as ever")
+
+
+async def test_a_text_whose_vector_has_always_another_length_fails_alone(
+    embedding: Embedding, embedder: SteeredEmbedder, store: EmbeddingStore, sql: asyncpg.Connection
+) -> None:
+    class Odd(SteeredEmbedder):
+        @override
+        async def embed(self, texts: Sequence[str], *, input_type: InputType) -> EmbeddingResult:
+            self.dimensions = 7 if list(texts) == ["odd"] else 8
+            if "odd" in texts and len(texts) > 1:
+                raise AnswerInvalid
+            return await SteeredEmbedder.embed(self, texts, input_type=input_type)
+
+    ids = await add_messages(sql, ["one", "odd", "two"])
+    tools = replace(embedding, embedder=Odd())
+    assert await embed_rows(tools, M, ids) == Embedded(embedded=2, waiting=1)
+    assert await store.pause() is None, "the model is the same as ever"
+    for expected in (Embedded(waiting=1), Embedded(failed=1)):
+        await come_due(sql)
+        assert await embed_rows(tools, M, ids) == expected
+    assert "7 numbers" in (await job_of(sql, ids[1]))["error"]
 
 
 async def test_the_server_s_own_wish_for_a_pause_is_kept(

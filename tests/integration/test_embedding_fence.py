@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import asyncpg
 import numpy as np
 import pytest
 
@@ -17,20 +16,14 @@ from winnow.pipeline.spaces import Spaces
 from winnow.providers.local import LocalEmbedder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
+
+    import asyncpg
 
     from winnow.pipeline.embed import Embedding
     from winnow.storage.engine import Database
 
 M = Kind.MESSAGES
-
-
-@pytest.fixture
-async def somebody(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Another session on the database, that may leave a transaction open."""
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
 
 
 @pytest.mark.parametrize("kind", list(Kind))

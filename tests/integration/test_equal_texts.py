@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import asyncpg
 import numpy as np
 import pytest
 
@@ -13,12 +14,12 @@ from plugins.pipeline import SteeredEmbedder, add_messages, add_row, another, co
 from winnow.domain.jobs import Kind
 from winnow.errors import TextRefused, TextTooLong
 from winnow.pipeline.embed import Embedded, embed_rows
+from winnow.storage.embeddables import Embeddable
 from winnow.storage.embeddings import SAVED
+from winnow.storage.named import statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import asyncpg
 
     from winnow.pipeline.embed import Embedding
     from winnow.storage.embeddings import EmbeddingStore
@@ -70,15 +71,26 @@ async def test_a_stored_vector_of_the_same_text_is_copied(
     assert await sql.fetchval("SELECT count(*) FROM embedding_jobs") == 0
 
 
-async def test_what_is_stored_is_looked_up_by_an_index(embedding: Embedding, sql: asyncpg.Connection) -> None:
-    ids = await add_messages(sql, [f"text {number}" for number in range(500)])
-    await embed_rows(embedding, M, ids)
-    await sql.execute("ANALYZE messages")
-    plan = await sql.fetch(
-        "EXPLAIN SELECT FROM messages o WHERE o.embedding IS NOT NULL AND hashtextextended((o.text), 0) = "
-        "hashtextextended('text 7', 0) AND (o.text) = 'text 7'"
+@pytest.mark.parametrize("analysed", [False, True])
+async def test_of_thousands_of_copies_one_is_looked_at(
+    analysed: bool, embedding: Embedding, sql: asyncpg.Connection
+) -> None:
+    await embed_rows(embedding, M, await add_messages(sql, ["+1"]))
+    space = (await embedding.spaces.ours()).id
+    await sql.execute("DROP INDEX messages_nearest")
+    await sql.execute(
+        "INSERT INTO messages (source, channel, external_id, text, sent_at, embedding) SELECT 'copies', '#x', n::text, "
+        "'+1', now(), (SELECT embedding FROM messages LIMIT 1) FROM generate_series(1, 5000) n"
     )
-    assert "messages_same_text" in str(plan)
+    if analysed:
+        await sql.execute("ANALYZE messages")
+    ids = await add_messages(sql, ["+1"] * 50)
+    for name in ("read_texts", "copy_vectors"):
+        plan = "\n".join(row[0] for row in await sql.fetch(f"EXPLAIN ANALYZE {statement(name, M)}", ids, space))
+        looked_up = [line for line in plan.splitlines() if "messages_same_text" in line]
+        assert looked_up, plan
+        assert "Bitmap" not in plan
+        assert all("rows=1.00 loops=50" in line for line in looked_up), plan
 
 
 async def test_a_text_in_another_worker_s_hand_is_left_to_it_and_copied_after(
@@ -122,7 +134,7 @@ async def test_many_workers_with_the_same_texts_at_once_pay_for_each_once(
 
 
 async def test_a_text_whose_holder_died_is_free_after_the_lease_even_if_the_row_is_gone(
-    embedding: Embedding, database: Database, embedder: SteeredEmbedder, sql: asyncpg.Connection
+    embedding: Embedding, database: Database, embedder: SteeredEmbedder, store: EmbeddingStore, sql: asyncpg.Connection
 ) -> None:
     (holder,) = await add_messages(sql, ["the same"])
     (second,) = await add_messages(sql, ["the same"])
@@ -136,7 +148,31 @@ async def test_a_text_whose_holder_died_is_free_after_the_lease_even_if_the_row_
     await sql.execute("DELETE FROM messages WHERE id = $1", holder)
     await sql.execute("SET session_replication_role = DEFAULT")
     await come_due(sql)
+    await store.free_texts()  # as the sweeper does
     assert await embed_rows(another(embedding, database), M, [second]) == Embedded(embedded=1)
+    await store.tidy()
+    assert await sql.fetchval("SELECT count(*) FROM embedding_jobs") == 0
+
+
+async def test_a_claim_waits_for_nobody_s_open_edit(
+    embedding: Embedding, embedder: SteeredEmbedder, store: EmbeddingStore, database_url: str, sql: asyncpg.Connection
+) -> None:
+    """The holder's job is being deleted by the edit's trigger: to insert another of its text would be to wait."""
+    holder, second, third = await add_messages(sql, ["the same", "the same", "another"])
+    embedder.errors = [ZeroDivisionError()]  # as a kill
+    with pytest.raises(ZeroDivisionError):
+        await embed_rows(embedding, M, [holder])
+    await come_due(sql)
+    somebody = await asyncpg.connect(database_url)
+    await somebody.execute("BEGIN")
+    await somebody.execute("UPDATE messages SET text = 'otherwise' WHERE id = $1", holder)
+    async with asyncio.timeout(10):
+        await store.free_texts()
+        assert await embed_rows(embedding, M, [second, third]) == Embedded(embedded=1)
+    await somebody.execute("ROLLBACK")
+    await somebody.close()
+    await store.free_texts()
+    assert await embed_rows(embedding, M, [holder, second]) == Embedded(embedded=2, saved=1)
 
 
 async def test_a_twin_of_a_row_that_waits_or_failed_is_tried_by_itself(
@@ -167,14 +203,28 @@ async def test_an_edit_frees_the_text_at_once(
     assert np.allclose(await vector_in(sql, M, first), embedder.vector("changed"))
 
 
-async def test_a_copy_never_belongs_to_another_text(
-    embedding: Embedding, store: EmbeddingStore, sql: asyncpg.Connection
+async def test_texts_of_one_hash_are_told_apart(
+    embedding: Embedding,
+    embedder: SteeredEmbedder,
+    sql: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two texts of one hash, if there were any, would be told apart: the texts are compared as well."""
-    ids = await add_messages(sql, ["one", "two"])
-    await embed_rows(embedding, M, ids)
-    await sql.execute("UPDATE messages SET text = 'One' WHERE id = $1", ids[1])
-    assert await embed_rows(embedding, M, ids) == Embedded(embedded=1)
+    """There is no such pair at hand, so every text gets the same hash."""
+    fill = Embeddable.fill
+    monkeypatch.setattr(Embeddable, "fill", lambda self, sql: fill(self, sql).replace("hashtextextended(", "nothing("))
+    await sql.execute("CREATE FUNCTION nothing(text, bigint) RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 7")
+    await sql.execute("CREATE FUNCTION nothing(text, integer) RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 7")
+    statement.cache_clear()
+    try:
+        one, two, same = await add_messages(sql, ["one", "two", "one"])
+        assert await embed_rows(embedding, M, [one]) == Embedded(embedded=1)
+        assert await embed_rows(embedding, M, [two]) == Embedded(embedded=1)
+        assert await embed_rows(embedding, M, [same]) == Embedded(embedded=1, saved=1)
+    finally:
+        monkeypatch.undo()
+        statement.cache_clear()
+    for row_id, text in ((one, "one"), (two, "two"), (same, "one")):
+        assert np.allclose(await vector_in(sql, M, row_id), embedder.vector(text))
 
 
 async def test_a_cut_text_is_marked_and_its_twin_too(

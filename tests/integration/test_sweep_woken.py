@@ -10,8 +10,9 @@ import asyncpg
 import pytest
 
 from plugins.jetstream import eventually
+from plugins.pipeline import add_messages, come_due
 from plugins.sweeping import leads
-from winnow.domain.jobs import EmbedJob, Kind
+from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.pipeline.embed import embed_rows
 from winnow.pipeline.sweep import Sweeper
 
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from plugins.pipeline import RecordingDispatcher
+    from plugins.sweeping import Lanes
     from winnow.pipeline.embed import Embedding
     from winnow.pipeline.sweep import Sweeping
+    from winnow.storage.embeddings import EmbeddingStore
     from winnow.storage.engine import Database
 
 M = Kind.MESSAGES
@@ -108,3 +111,50 @@ async def test_the_leader_builds_an_index_that_is_missing_or_broken(
     await eventually(both_there)
     stop.set()
     await running
+
+
+# -- while the model server is not asked
+
+
+async def test_while_the_model_server_is_not_asked_nothing_is_sent_until_it_is_time_to_look(
+    sweeping: Sweeping,
+    store: EmbeddingStore,
+    dispatcher: RecordingDispatcher,
+    sql: asyncpg.Connection,
+) -> None:
+    await add_messages(sql, [f"text {number}" for number in range(9)])
+    space = await sweeping.spaces.ours()
+    await store.begin_pause(space, seconds=60, error_kind="ProviderUnavailable", because="away", pauses=0)
+    sweeper = Sweeper(sweeping)
+    assert await sweeper.sweep() == 0
+    await come_due(sql)
+    assert await sweeper.sweep() == 1, "one task is enough to find out"
+    assert await sweeper.sweep() == 0, "not again at once"
+    await store.resume(space)
+    assert await sweeper.sweep() == 3
+    assert len(dispatcher.jobs) == 4
+
+
+async def test_the_look_is_sent_whatever_is_in_the_lane(
+    sweeping: Sweeping, store: EmbeddingStore, lanes: Lanes, sql: asyncpg.Connection
+) -> None:
+    await add_messages(sql, ["one"])
+    space = await sweeping.spaces.ours()
+    await store.begin_pause(space, seconds=60, error_kind="ProviderUnavailable", because="away", pauses=0)
+    await come_due(sql)
+    lanes.bulk = 500
+    assert await Sweeper(sweeping).sweep() == 1
+
+
+async def test_after_a_pause_the_latest_go_before_all_that_is_older(
+    sweeping: Sweeping, store: EmbeddingStore, dispatcher: RecordingDispatcher, lanes: Lanes, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, [f"text {number}" for number in range(40)])
+    space = await sweeping.spaces.ours()
+    await store.begin_pause(space, seconds=60, error_kind="ProviderUnavailable", because="away", pauses=0)
+    sweeper = Sweeper(sweeping)
+    await sweeper.sweep()
+    await store.resume(space)
+    lanes.bulk = 500
+    assert await sweeper.sweep() == 1
+    assert dispatcher.calls == [((EmbedJob(M, tuple(ids[-3:])),), Lane.LIVE)]

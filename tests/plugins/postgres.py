@@ -119,3 +119,11 @@ async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     await register_vector(connection)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def somebody(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Another session on the database, that may leave a transaction open."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()

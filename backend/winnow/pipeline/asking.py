@@ -11,13 +11,13 @@ from winnow.domain.backoff import backoff_seconds
 from winnow.domain.truncation import shortened
 from winnow.errors import (
     AnswerInvalid,
-    Permanent,
     SetupFault,
     SomeInvalid,
     SpaceMismatch,
     TextRefused,
     TextTooLong,
     Transient,
+    WinnowError,
 )
 from winnow.providers.base import probe_dimensions
 
@@ -51,7 +51,7 @@ class Found:
 
     vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     characters: dict[int, int] = field(default_factory=dict)
-    refused: dict[int, Permanent] = field(default_factory=dict)
+    refused: dict[int, WinnowError] = field(default_factory=dict)
     stopped: Transient | SetupFault | None = None
     tokens: int | None = None
 
@@ -63,10 +63,12 @@ class Inquiry:
         embedder: asked.
         space: what its vectors must belong to.
         patience_seconds: how long bad weather is waited out with the rows in hand.
+        suspicious: the rows have met bad weather before: if the server is well but for them, one of them makes it.
     """
 
-    def __init__(self, embedder: Embedder, space: Space, *, patience_seconds: float) -> None:
+    def __init__(self, embedder: Embedder, space: Space, *, patience_seconds: float, suspicious: bool = False) -> None:
         self.found = Found()
+        self._suspicious = suspicious
         self._embedder = embedder
         self._space = space
         self._deadline = time.monotonic() + patience_seconds
@@ -87,17 +89,22 @@ class Inquiry:
         try:
             vectors = await self._embed([row.text for row in rows])
         except SomeInvalid as error:
-            self._keep((rows[place], vector) for place, vector in error.good.items())
+            await self._keep([(rows[place], vector) for place, vector in error.good.items()])
             if error.good:
                 await self.ask([rows[place] for place in sorted(error.bad)])
             else:
                 await self._halve(rows, error)
         except (TextRefused, AnswerInvalid) as error:
             await self._halve(rows, error)
-        except (Transient, SetupFault) as error:
+        except Transient as error:
+            if self._suspicious:
+                self._is_well = False  # it was before this
+                await self._halve(rows, error)
+            self.found.stopped = self.found.stopped or (None if self._suspicious else error)
+        except SetupFault as error:
             self.found.stopped = error
         else:
-            self._keep(zip(rows, vectors, strict=True))
+            await self._keep(list(zip(rows, vectors, strict=True)))
 
     async def look(self) -> None:
         """Asks for one word: is the server there, is it well, is it still the same model? Else `found.stopped`."""
@@ -108,7 +115,7 @@ class Inquiry:
             return
         self._is_well = self._fits(dimensions)
 
-    async def _halve(self, rows: Sequence[EmbeddableText], error: TextRefused | AnswerInvalid) -> None:
+    async def _halve(self, rows: Sequence[EmbeddableText], error: WinnowError) -> None:
         """Towards the culprit. A server that cannot embed a plain word either is at fault itself, and no text is."""
         if not self._is_well:
             await self.look()
@@ -121,7 +128,7 @@ class Inquiry:
         await self.ask(rows[:middle])
         await self.ask(rows[middle:])
 
-    async def _ask_alone(self, row: EmbeddableText, error: TextRefused | AnswerInvalid) -> None:
+    async def _ask_alone(self, row: EmbeddableText, error: WinnowError) -> None:
         """The culprit is asked for once more, for servers err; if it is too long, for as much of it as is taken."""
         text: str | None = row.text
         while text is not None:
@@ -131,11 +138,21 @@ class Inquiry:
                 error, text = again, shortened(text)
             except (TextRefused, AnswerInvalid) as again:
                 error, text = again, None
-            except (Transient, SetupFault) as away:
-                self.found.stopped = away
+            except Transient as away:
+                self._is_well = False
+                await self.look()
+                if self.found.stopped or not self._suspicious:
+                    self.found.stopped = self.found.stopped or away
+                    return
+                error, text = away, None
+            except SetupFault as wrong:
+                self.found.stopped = wrong
                 return
             else:
-                self._keep([(row, vector)])
+                if len(vector) != self._space.dimensions:
+                    error, text = AnswerInvalid(f"the model's vector for this text has {len(vector)} numbers"), None
+                    continue
+                self.found.vectors[row.id] = vector
                 if len(text) < len(row.text):
                     self.found.characters[row.id] = len(text)
                 return
@@ -158,11 +175,19 @@ class Inquiry:
                     self.found.tokens = (self.found.tokens or 0) + result.tokens
                 return result.vectors
 
-    def _keep(self, answered: Iterable[tuple[EmbeddableText, NDArray[np.float32]]]) -> None:
-        for row, vector in answered:
-            if not self._fits(len(vector)):
+    async def _keep(self, answered: Sequence[tuple[EmbeddableText, NDArray[np.float32]]]) -> None:
+        """Takes the vectors of the space's own length; others are a text's fault only while a plain word has it."""
+        strange = [row for row, vector in answered if len(vector) != self._space.dimensions]
+        if strange:
+            await self.look()
+            if self.found.stopped:
                 return
-            self.found.vectors[row.id] = vector
+        for row, vector in answered:
+            if len(vector) == self._space.dimensions:
+                self.found.vectors[row.id] = vector
+        for row in strange:
+            if not self.found.stopped:
+                await self._ask_alone(row, AnswerInvalid())
 
     def _fits(self, dimensions: int) -> bool:
         """Whether vectors of this length are the space's own; else nothing more is asked."""

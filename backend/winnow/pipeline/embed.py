@@ -5,46 +5,40 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import structlog
 
-from winnow.domain.backoff import LONGEST_SECONDS, backoff_seconds
 from winnow.domain.events import Announcer, Silent
-from winnow.errors import DatabaseUnavailable, SetupFault, SpaceMismatch, Transient
+from winnow.errors import DatabaseBusy, DatabaseUnavailable, SpaceMismatch, WinnowError
 from winnow.pipeline.asking import PATIENCE_SECONDS, Inquiry
 from winnow.pipeline.heartbeat import heartbeat
-from winnow.storage.embeddings import Lease, Outcome, Spent, Tries
+from winnow.pipeline.pausing import look_if_due
+from winnow.pipeline.settling import Settlement
+from winnow.storage.embeddings import Lease, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from winnow.domain.jobs import Kind
-    from winnow.domain.spaces import Space
     from winnow.pipeline.asking import Found
     from winnow.pipeline.spaces import Spaces
     from winnow.providers.base import Embedder
-    from winnow.storage.embeddings import EmbeddableText, EmbeddingStore
+    from winnow.storage.embeddings import Claimed, EmbeddableText, EmbeddingStore
 
 log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
-# Before each try to write rows that somebody has locked: mostly the scoring of the same message, over in a moment.
-WRITE_PAUSES_SECONDS = (0.0, 0.005, 0.02, 0.1, 0.3)
-# A row that stays locked is looked at so often; its vector is kept, so that costs nothing.
-LONGEST_LOCK_SECONDS = 5.0
 OUTAGE_PAUSE_SECONDS = 0.5
-# While a server is away one word is asked of it, ever more seldom: it costs nothing, so nobody need wait for long.
-LONGEST_PAUSE_SECONDS = 60.0
+# Rows that have met bad weather so often are halved in it: one of them may be the reason.
+SUSPICIOUS_WAITS = 2
 # A row whose worker died with it in hand: from the second time on nobody else's row goes down with it, and in the end
 # it is left to a person. Workers die of other things, too, so it takes more than a few.
 ALONE_AFTER_DEATHS = 2
 MOST_DEATHS = 6
-BLANK = Outcome(state="skipped", error_kind="blank", error="the text is blank")
-LOCKED = Outcome(state="waiting", error_kind="locked", error="somebody else has the row locked")
 SUSPECT = Outcome(state="waiting", error_kind="worker_died", error="its workers died; it is run alone in its turn")
 DEADLY = Outcome(
     state="failed",
@@ -66,17 +60,6 @@ class Embedding:
     max_attempts: int
     patience_seconds: float = PATIENCE_SECONDS
     announcer: Announcer = field(default_factory=Silent)
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """What is known of the rows of a batch once the model has been asked: `known` have a twin with a vector."""
-
-    speaking: Sequence[EmbeddableText]
-    known: Sequence[int]
-    blank: Sequence[int]
-    found: Found
-    spent: Spent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +100,8 @@ async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int]) -> Embedd
     started = time.perf_counter()
     try:
         done = await _claim_and_work(tools, lease, ids)
-    except asyncio.CancelledError:
-        with suppress(Transient):  # the shutdown's grace is over: back at once
+    except (asyncio.CancelledError, WinnowError):
+        with suppress(WinnowError):  # back at once: the shutdown's grace is over, or the database has refused us
             await asyncio.shield(tools.store.release(lease, ids))
         raise
     if not done.taken:
@@ -139,97 +122,70 @@ async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int]) -> Embedd
 
 
 async def _claim_and_work(tools: Embedding, lease: Lease, ids: Sequence[int]) -> Embedded:
-    deaths = await tools.store.claim(lease, ids)
-    if not deaths and await _look_if_due(tools, lease.space):
-        deaths = await tools.store.claim(lease, ids)
-    if not deaths:
+    claimed = await tools.store.claim(lease, ids)
+    if not claimed and await look_if_due(tools.store, tools.embedder, lease.space, looker_seconds=tools.lease_seconds):
+        claimed = await tools.store.claim(lease, ids)
+    if not claimed:
         return Embedded()
-    async with heartbeat(lambda: tools.store.renew(lease, list(deaths)), every_seconds=tools.lease_seconds / 3):
-        return await _work(tools, lease, deaths)
+    async with heartbeat(lambda: tools.store.renew(lease, list(claimed)), every_seconds=tools.lease_seconds / 3):
+        return await _work(tools, lease, claimed)
 
 
-async def _look_if_due(tools: Embedding, space: Space) -> bool:
-    """Whether the server is well again after a pause: one worker finds out for all, and only when it is time."""
-    pauses = await tools.store.begin_look(space, seconds=tools.lease_seconds)
-    if pauses is None:
-        return False
-    inquiry = Inquiry(tools.embedder, space, patience_seconds=0)
-    try:
-        await inquiry.look()
-    except asyncio.CancelledError:
-        with suppress(Transient):
-            await asyncio.shield(tools.store.end_look(space))
-        raise
-    if inquiry.found.stopped:
-        await _pause(tools, space, inquiry.found.stopped, pauses)
-        return False
-    await tools.store.resume(space)
-    log.info("embed.resumed", embedder=str(space.identity))
-    return True
-
-
-async def _work(tools: Embedding, lease: Lease, deaths: dict[int, int]) -> Embedded:
+async def _work(tools: Embedding, lease: Lease, claimed: Mapping[int, Claimed]) -> Embedded:
     """The rows that are harmless together, then one of the others: what kills us then has nobody else's row in hand."""
-    deadly = [row_id for row_id, number in deaths.items() if number >= MOST_DEATHS]
+    deadly = {row_id for row_id, row in claimed.items() if row.deaths >= MOST_DEATHS}
     suspects = sorted(
-        (row_id for row_id, number in deaths.items() if ALONE_AFTER_DEATHS <= number < MOST_DEATHS),
-        key=lambda row_id: (deaths[row_id], row_id),
+        (row_id for row_id, row in claimed.items() if ALONE_AFTER_DEATHS <= row.deaths < MOST_DEATHS),
+        key=lambda row_id: (claimed[row_id].deaths, row_id),
     )
-    harmless = sorted(row_id for row_id, number in deaths.items() if number < ALONE_AFTER_DEATHS)
-    if deadly:
-        await tools.store.record(lease, deadly, DEADLY)
+    done = Embedded()
     if suspects[1:]:
         await tools.store.record(lease, suspects[1:], SUSPECT)
-    done = Embedded(failed=len(deadly), waiting=len(suspects[1:]))
-    for group in (harmless, suspects[:1]):
+        done += Embedded(waiting=len(suspects[1:]))
+    if deadly:
+        done += await _leave_to_a_person(tools, lease, deadly)
+    for group in (claimed.keys() - deadly - set(suspects), set(suspects[:1])):
         if group:
-            done += await _work_together(tools, lease, group)
+            done += await _work_together(tools, lease, {row_id: claimed[row_id] for row_id in sorted(group)})
     return done
 
 
-async def _work_together(tools: Embedding, lease: Lease, claimed: Sequence[int]) -> Embedded:
+async def _leave_to_a_person(tools: Embedding, lease: Lease, deadly: set[int]) -> Embedded:
+    failed = await tools.store.judge(lease, await tools.store.read(lease, sorted(deadly)), DEADLY)
+    await tools.store.release(lease, deadly - failed)
+    facts = {"ids": sorted(failed), "failed": len(failed), "waiting": 0, "error_kinds": [DEADLY.error_kind]}
+    await _announce(tools, lease, "embed_failed", facts)
+    return Embedded(failed=len(failed), given_back=len(deadly - failed))
+
+
+async def _work_together(tools: Embedding, lease: Lease, claimed: Mapping[int, Claimed]) -> Embedded:
     started = time.perf_counter()
-    rows = await _through_outages(lambda: tools.store.read(lease, claimed))
-    blank = [row.id for row in rows if not row.text.strip()]
-    known = [row.id for row in rows if row.known and row.paid is None]
-    speaking = [row for row in rows if row.text.strip() and row.id not in set(known)]
-    inquiry = Inquiry(tools.embedder, lease.space, patience_seconds=tools.patience_seconds)
-    inquiry.remember(speaking)
-    await inquiry.ask(_one_of_each_text([row for row in speaking if row.id not in inquiry.found.vectors]))
+    rows = await _through_outages(lambda: tools.store.read(lease, list(claimed)))
+    inquiry = Inquiry(
+        tools.embedder,
+        lease.space,
+        patience_seconds=tools.patience_seconds,
+        suspicious=any(row.waits >= SUSPICIOUS_WAITS for row in claimed.values()),
+    )
+    inquiry.remember(rows)
+    speaking = [row for row in rows if row.text.strip() and not row.known]
+    await inquiry.ask(_one_of_each_text(row for row in speaking if row.id not in inquiry.found.vectors))
     found = _spread(inquiry.found, speaking)
     if isinstance(found.stopped, SpaceMismatch):
         tools.spaces.forget()
-    spent = Spent(tokens=found.tokens, seconds=time.perf_counter() - started)
-    return await _through_outages(lambda: _settle(tools, lease, claimed, _Batch(speaking, known, blank, found, spent)))
-
-
-async def _settle(tools: Embedding, lease: Lease, claimed: Sequence[int], batch: _Batch) -> Embedded:
-    """Stores what came of a batch, and notes the rest; may be done again from the beginning."""
-    found = batch.found
-    if batch.blank:
-        await tools.store.record(lease, batch.blank, BLANK)
-    copied = await _copy(tools.store, lease, batch.known)
-    written = await _write(tools.store, lease, batch)
-    unsettled = set(claimed) - written - copied - set(batch.blank)
-    tries = await tools.store.tries(lease) if unsettled else {}
-    failed = await _record_refusals(tools, lease, found, tries)
-    waiting = await _record_wait(tools, lease, batch, tries)
-    # What is left was changed or deleted under us: pending again, or gone. Or it stays locked, and waits for that.
-    left = unsettled - set(found.refused) - waiting
-    if left:
-        await _give_back(tools.store, lease, batch, left, tries)
+    batch = Settlement(tools.store, lease, claimed, rows, found, tools.max_attempts)
+    await _through_outages(batch.settle)
+    if batch.given_back:
         tools.spaces.forget()
-    asked = {row.text for row in batch.speaking if row.id in written}
-    done = Embedded(
-        embedded=len(written) + len(copied),
-        saved=len(copied) + len(written) - len(asked),
-        skipped=len(batch.blank),
-        failed=failed,
-        waiting=len(waiting) + len(found.refused) - failed,
-        given_back=len(left),
+    await _tell(tools, lease, batch, seconds=time.perf_counter() - started)
+    return Embedded(
+        embedded=len(batch.written) + len(batch.copied),
+        saved=batch.saved,
+        skipped=len(batch.skipped),
+        failed=len(batch.failed),
+        waiting=len(batch.waiting),
+        given_back=len(batch.given_back),
     )
-    await _announce(tools, lease, done, ids=written | copied, found=found, waiting=waiting)
-    return done
 
 
 async def _through_outages(work: Callable[[], Awaitable[Result]]) -> Result:
@@ -241,25 +197,16 @@ async def _through_outages(work: Callable[[], Awaitable[Result]]) -> Result:
     while True:
         try:
             return await work()
-        except DatabaseUnavailable as error:
+        except (DatabaseUnavailable, DatabaseBusy) as error:
             log.warning("embed.database_away", reason=str(error))
             await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
 
 
-async def _copy(store: EmbeddingStore, lease: Lease, known: Sequence[int]) -> set[int]:
-    """The vectors of texts that have been embedded before, at no cost; rows somebody has locked are tried again."""
-    copied: set[int] = set()
-    for pause in WRITE_PAUSES_SECONDS:
-        rest = [row_id for row_id in known if row_id not in copied]
-        if not rest:
-            break
-        await asyncio.sleep(pause)
-        copied |= await store.copy(lease, rest)
-    return copied
-
-
-def _one_of_each_text(rows: Sequence[EmbeddableText]) -> list[EmbeddableText]:
-    return list({row.text: row for row in reversed(rows)}.values())[::-1]
+def _one_of_each_text(rows: Iterable[EmbeddableText]) -> list[EmbeddableText]:
+    first: dict[str, EmbeddableText] = {}
+    for row in rows:
+        first.setdefault(row.text, row)
+    return list(first.values())
 
 
 def _spread(found: Found, rows: Sequence[EmbeddableText]) -> Found:
@@ -271,103 +218,28 @@ def _spread(found: Found, rows: Sequence[EmbeddableText]) -> Found:
     every: tuple[dict[int, Any], ...] = (found.vectors, found.characters, found.refused)
     for answers in every:
         for row_id in list(answers):
-            answers.update(dict.fromkeys(twins[row_id], answers[row_id]))
+            answers.update(dict.fromkeys(twins.get(row_id, ()), answers[row_id]))
     return found
 
 
-async def _write(store: EmbeddingStore, lease: Lease, batch: _Batch) -> set[int]:
-    """Writes all vectors; rows somebody has locked are tried again with the vectors in hand."""
-    found, written = batch.found, set[int]()
-    for pause in WRITE_PAUSES_SECONDS:
-        rest = [row for row in batch.speaking if row.id in found.vectors and row.id not in written]
-        if not rest:
-            break
-        if pause:
-            await asyncio.sleep(pause)
-        written |= await store.write(lease, rest, found.vectors, characters=found.characters, spent=batch.spent)
-    return written
-
-
-async def _give_back(
-    store: EmbeddingStore, lease: Lease, batch: _Batch, left: set[int], tries: dict[int, Tries]
-) -> None:
-    """Lets go of rows that could not be written; one that is still as it was read keeps its vector until then."""
-    locked = [row for row in batch.speaking if row.id in left and row.id in batch.found.vectors]
-    if locked:
-        await store.keep(lease, locked, batch.found.vectors, characters=batch.found.characters)
-    waits = max((tries[row_id].waits for row_id in left if row_id in tries), default=0)
-    pause = min(backoff_seconds(waits), LONGEST_LOCK_SECONDS)
-    await store.record(lease, left, replace(LOCKED, wait_seconds=pause))
-    await store.release(lease, left)
-
-
-async def _record_refusals(tools: Embedding, lease: Lease, found: Found, tries: dict[int, Tries]) -> int:
-    """Notes the culprits: another try later, or failed for good. Returns how many failed."""
-    failed = 0
-    for row_id, error in found.refused.items():
-        attempts = tries.get(row_id, Tries(0, 0)).attempts
-        final = attempts + 1 >= tools.max_attempts
-        failed += final
-        outcome = Outcome(
-            state="failed" if final else "waiting",
-            error_kind=type(error).__name__,
-            error=str(error),
-            wait_seconds=0 if final else backoff_seconds(attempts),
-            fault=True,
-        )
-        log.warning("embed.refused", kind=lease.kind.value, id=row_id, reason=str(error), final=final)
-        await tools.store.record(lease, [row_id], outcome)
-    return failed
-
-
-async def _record_wait(tools: Embedding, lease: Lease, batch: _Batch, tries: dict[int, Tries]) -> set[int]:
-    """Notes that the rest of the batch waits for better weather or a mended set-up; costs no row an attempt.
-
-    The server is not asked by anybody for as long as a first pause lasts. These rows may wait longer: what a server
-    fails at again and again (a batch it takes too long for), it is not asked for as often as what it has not seen.
-    """
-    found = batch.found
-    if found.stopped is None:
-        return set()
-    waiting = {row.id for row in batch.speaking if row.id not in found.vectors and row.id not in found.refused}
-    await _pause(tools, lease.space, found.stopped, 0)
-    waits = max((tries[row_id].waits for row_id in waiting if row_id in tries), default=0)
-    outcome = Outcome(
-        state="waiting",
-        error_kind=type(found.stopped).__name__,
-        error=str(found.stopped),
-        wait_seconds=backoff_seconds(waits, at_least=_wish(found.stopped)),
-    )
-    await tools.store.record(lease, waiting, outcome)
-    return waiting
-
-
-async def _pause(tools: Embedding, space: Space, reason: Transient | SetupFault, pauses: int) -> None:
-    """Nobody asks the server for a while: with full jitter after bad weather, without while a person is needed."""
-    weather = isinstance(reason, Transient)
-    seconds = backoff_seconds(pauses, at_least=_wish(reason), random_share=None if weather else 1.0)
-    seconds = min(seconds, max(LONGEST_PAUSE_SECONDS, _wish(reason)))
-    log.warning("embed.paused", embedder=str(space.identity), seconds=round(seconds, 1), reason=str(reason))
-    await tools.store.begin_pause(
-        space, seconds=seconds, error_kind=type(reason).__name__, because=str(reason), pauses=pauses
-    )
-
-
-def _wish(reason: Transient | SetupFault) -> float:
-    """The server's own wish, in seconds; nobody is sent away for longer than ten minutes."""
-    wish = reason.retry_after_seconds if isinstance(reason, Transient) else None
-    return min(wish or 0.0, LONGEST_SECONDS)
-
-
-async def _announce(
-    tools: Embedding, lease: Lease, done: Embedded, *, ids: Iterable[int], found: Found, waiting: set[int]
-) -> None:
-    """Tells whoever listens how the batch ended: ids and counts, nothing that people wrote."""
-    common = {"kind": lease.kind.value, "space_id": lease.space.id, "worker": lease.worker}
-    if done.embedded:
-        facts = {"ids": sorted(ids), "embedded": done.embedded, "saved": done.saved}
-        await tools.announcer.announce("embed_complete", common | facts)
-    if found.refused or waiting:
+async def _tell(tools: Embedding, lease: Lease, batch: Settlement, *, seconds: float) -> None:
+    """Notes the batch for those who watch, and tells whoever listens: ids and counts, nothing that people wrote."""
+    found, embedded = batch.found, batch.written | batch.copied
+    if embedded:
+        with suppress(WinnowError):
+            await tools.store.note(
+                lease, embedded=len(embedded), saved=batch.saved, tokens=found.tokens, seconds=seconds
+            )
+    if embedded or batch.skipped:
+        facts = {"ids": sorted(embedded), "embedded": len(embedded), "saved": batch.saved}
+        await _announce(tools, lease, "embed_complete", facts | {"skipped": len(batch.skipped)})
+    if bad := batch.failed | batch.waiting | batch.given_back:
         reasons = {type(error).__name__ for error in [*found.refused.values(), found.stopped] if error}
-        facts = {"ids": sorted({*found.refused, *waiting}), "failed": done.failed, "waiting": done.waiting}
-        await tools.announcer.announce("embed_failed", common | facts | {"error_kinds": sorted(reasons)})
+        facts = {"ids": sorted(bad), "failed": len(batch.failed), "waiting": len(batch.waiting)}
+        facts |= {"given_back": len(batch.given_back), "error_kinds": sorted(reasons)}
+        await _announce(tools, lease, "embed_failed", facts)
+
+
+async def _announce(tools: Embedding, lease: Lease, event: str, facts: Mapping[str, object]) -> None:
+    common = {"kind": lease.kind.value, "space_id": lease.space.id, "worker": lease.worker}
+    await tools.announcer.announce(event, common | dict(facts))

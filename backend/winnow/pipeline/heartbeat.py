@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from winnow.errors import Transient
+from winnow.errors import WinnowError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +25,7 @@ async def heartbeat(renew: Callable[[], Awaitable[None]], *, every_seconds: floa
             await asyncio.sleep(every_seconds)
             try:
                 await renew()
-            except Transient as error:
+            except WinnowError as error:
                 log.warning("heartbeat.missed", reason=str(error))
 
     task = asyncio.create_task(beat(), name="heartbeat")

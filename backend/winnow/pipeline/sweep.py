@@ -16,7 +16,7 @@ from winnow.pipeline.request_extraction import request_extraction
 from winnow.storage.leadership import leadership
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from winnow.domain.jobs import Dispatcher, Job
     from winnow.domain.spaces import Space
@@ -37,9 +37,11 @@ FAILED_PAUSE_SECONDS = 60.0
 TROUBLE_PAUSE_SECONDS = 5.0
 # What was sent and is still not in anybody's hand is sent again after so long; NATS may lose it.
 SENT_SECONDS = 30.0
+RESEND_SECONDS = 2.0
+LOOK_EVERY_SECONDS = 2.0
 # Between two looks that wake-ups ask for.
 WAKE_PAUSE_SECONDS = 0.2
-TIDY_EVERY_SECONDS = 3600.0
+TIDY_EVERY_SECONDS = 600.0
 MEND_EVERY_SECONDS = 10.0
 # A build that failed begins from nothing.
 MEND_PAUSE_SECONDS = 60.0
@@ -77,6 +79,8 @@ class Sweeper:
     tools: Sweeping
     _sent: dict[Kind, dict[int, float]] = field(default_factory=lambda: {kind: {} for kind in Kind})
     _written: set[Kind] = field(default_factory=set)
+    _paused: bool = False
+    _look_at: float = 0.0
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tidied_at: float = 0.0
     _promised: dict[int, float] = field(default_factory=dict)
@@ -151,7 +155,7 @@ class Sweeper:
         sent = 0
         if time.monotonic() >= self._tidied_at + TIDY_EVERY_SECONDS:
             self._tidied_at = time.monotonic()
-            await self.tools.embeddings.forget_old_batches()
+            await self.tools.embeddings.tidy()
         if time.monotonic() >= self._extraction_at:
             self._extraction_at = time.monotonic() + EXTRACTION_EVERY_SECONDS
             sent += await self._sweep_extraction()
@@ -182,36 +186,54 @@ class Sweeper:
     async def _sweep_embeddings(self) -> int:
         # Without a space to write into, a worker could do nothing but fail; with another's, neither.
         space = await self.tools.spaces.ours()
-        written, self._written = self._written, set()
+        await self.tools.embeddings.free_texts()
         pause = await self.tools.embeddings.pause()
-        if pause and pause.seconds_left:
-            return 0
-        depth = await self.tools.backlog.depth(Lane.BULK)
-        # While the model server is not asked, one batch is enough to make a worker look whether it is well again.
-        room = (1 if pause else BATCHES_AHEAD) - depth
+        if pause:
+            self._paused = True
+            return 0 if pause.seconds_left else await self._send_a_look(space)
+        # Whoever wrote something just now, or while the server was not asked, does not wait behind all that is older.
+        written = set(Kind) if self._paused else self._written
+        self._paused, self._written = False, set()
         sent = 0
+        for kind in written:
+            latest = await self.tools.embeddings.newest_due(kind, space=space, limit=self.tools.batch_size)
+            sent += await self._send(kind, latest, Lane.LIVE)
+        depth = await self.tools.backlog.depth(Lane.BULK)
         for kind in Kind:
-            if sent < room:
+            if sent < BATCHES_AHEAD - depth:
                 age = 0.0 if kind in written else self.tools.age_seconds
-                sent += await self._sweep_kind(kind, space, room - sent, age, nothing_queued=not depth)
+                sent += await self._sweep_kind(kind, space, BATCHES_AHEAD - depth - sent, age, nothing_queued=not depth)
         return sent
+
+    async def _send_a_look(self, space: Space) -> int:
+        """One task now and then, whatever the lane holds, makes a worker look whether the server is well again."""
+        if time.monotonic() < self._look_at:
+            return 0
+        self._look_at = time.monotonic() + LOOK_EVERY_SECONDS
+        for kind in Kind:
+            if due := await self.tools.embeddings.due(kind, space=space, age_seconds=0, limit=1):
+                return await self._send(kind, due, Lane.BULK)
+        return 0
 
     async def _sweep_kind(
         self, kind: Kind, space: Space, room: int, age_seconds: float, *, nothing_queued: bool
     ) -> int:
-        """Sends what is due, but not what was sent a moment ago and may still be in the lane."""
-        now, most = time.monotonic(), room * self.tools.batch_size
-        ahead = self._sent[kind] = (
-            {} if nothing_queued else {row: until for row, until in self._sent[kind].items() if until > now}
-        )
+        """Sends what is due, but not what was sent a moment ago and may still be in the lane.
+
+        Even when the lane is empty that stays out for a while: what cannot be claimed does not keep others from it.
+        """
+        since = time.monotonic() - (RESEND_SECONDS if nothing_queued else SENT_SECONDS)
+        ahead = self._sent[kind] = {row: at for row, at in self._sent[kind].items() if at > since}
+        most = room * self.tools.batch_size
         due = await self.tools.embeddings.due(kind, space=space, age_seconds=age_seconds, limit=most + len(ahead))
-        ids = [row for row in due if row not in ahead][:most]
+        return await self._send(kind, [row for row in due if row not in ahead][:most], Lane.BULK)
+
+    async def _send(self, kind: Kind, ids: Sequence[int], lane: Lane) -> int:
         jobs: list[Job] = list(in_batches([EmbedJob(kind, tuple(ids))], self.tools.batch_size))
-        if not jobs:
-            return 0
-        await self.tools.dispatcher.dispatch(jobs, Lane.BULK)
-        ahead |= dict.fromkeys(ids, now + SENT_SECONDS)
-        log.info("sweep.embedding", kind=kind.value, rows=len(ids))
+        if jobs:
+            await self.tools.dispatcher.dispatch(jobs, lane)
+            self._sent[kind] |= dict.fromkeys(ids, time.monotonic())
+            log.info("sweep.embedding", kind=kind.value, rows=len(ids), lane=lane.value)
         return len(jobs)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from pgvector import Vector
 from sqlalchemy.exc import IntegrityError
 
 from winnow.domain.jobs import Kind
+from winnow.errors import DatabaseBusy
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from numpy.typing import NDArray
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from winnow.domain.spaces import Space
     from winnow.storage.engine import Database
@@ -45,12 +45,16 @@ class EmbeddableText:
     paid_characters: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Tries:
-    """How often a row's text was at fault, and how often its server was away."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """What is known of a row that was taken.
 
-    attempts: int
-    waits: int
+    Its text was at fault `attempts` times, its server away `waits` times, and `deaths` workers died with it in hand.
+    """
+
+    attempts: int = 0
+    waits: int = 0
+    deaths: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,22 +69,19 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
-    """What a batch cost: tokens, where the server told, and seconds."""
-
-    tokens: int | None = None
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Why a row was not embedded. `fault` says that the text itself was (it counts towards its attempts)."""
+    """Why a row was not embedded.
+
+    `fault` says that the text itself was (it counts towards its attempts), `weather` that the server was away (it
+    counts towards its waits).
+    """
 
     state: str
     error_kind: str
     error: str
     wait_seconds: float = 0
     fault: bool = False
+    weather: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,22 +104,6 @@ class KindCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """Where a given set of rows stands. Rows that were deleted meanwhile are in none of the counts."""
-
-    embedded: int
-    failed: int
-    skipped: int
-    waiting: int
-    existing: int
-
-    @property
-    def settled(self) -> bool:
-        """Nothing more will happen to any of them for now."""
-        return self.embedded + self.failed + self.skipped + self.waiting >= self.existing
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
     """Nobody asks the model server just now: why (`error_kind`, `because`), for how long already, and how much longer.
 
@@ -138,21 +123,18 @@ class EmbeddingStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def claim(self, lease: Lease, ids: Sequence[int]) -> dict[int, int]:
-        """Takes what is free of the ids; the answer tells for each how many workers have died with it in hand.
+    async def claim(self, lease: Lease, ids: Sequence[int]) -> dict[int, Claimed]:
+        """Takes what is free of the ids.
 
-        Left out is what another worker has or what has a vector, whose text another worker has, and everything while
-        the space is paused.
+        Left out is what another worker has or what has a vector, whose text another row in hand holds, and everything
+        while the space is paused.
         """
         for _ in range(CLAIM_TRIES):
-            try:
+            with suppress(IntegrityError, DatabaseBusy):  # another worker took a text of ours in the same moment
                 return await self._claim(lease, ids)
-            except IntegrityError:  # another worker took a text of ours in the same moment
-                async with self._database.autocommit() as connection:
-                    await fetch(connection, "free_texts", list(ids), lease.space.id, kind=lease.kind)
         return {}
 
-    async def _claim(self, lease: Lease, ids: Sequence[int]) -> dict[int, int]:
+    async def _claim(self, lease: Lease, ids: Sequence[int]) -> dict[int, Claimed]:
         async with self._database.autocommit() as connection:
             rows = await fetch(
                 connection,
@@ -164,7 +146,7 @@ class EmbeddingStore:
                 lease.seconds,
                 kind=lease.kind,
             )
-        return {row.entity_id: row.deaths for row in rows}
+        return {row.entity_id: Claimed(attempts=row.attempts, waits=row.waits, deaths=row.deaths) for row in rows}
 
     async def lease_left(self, kind: Kind, ids: Sequence[int]) -> float | None:
         """For how many seconds some of these rows stay in somebody's hand; None when none is."""
@@ -214,24 +196,14 @@ class EmbeddingStore:
                 kind=lease.kind,
             )
 
-    async def tries(self, lease: Lease) -> dict[int, Tries]:
-        """How often each row in hand failed or waited before."""
-        async with self._database.autocommit() as connection:
-            rows = await fetch(connection, "read_attempts", lease.token, kind=lease.kind)
-        return {row.entity_id: Tries(row.attempts, row.waits) for row in rows}
-
     async def copy(self, lease: Lease, ids: Sequence[int]) -> set[int]:
         """Gives rows the vectors that other rows of the same text have; returns the ids that got one."""
-        started = time.perf_counter()
         async with self._database.transaction() as connection:
             locked = [row.id for row in await fetch(connection, "lock_rows", list(ids), kind=lease.kind)]
-            copied = [
-                row.id for row in await fetch(connection, "copy_vectors", locked, lease.space.id, kind=lease.kind)
-            ]
-            spent = Spent(seconds=time.perf_counter() - started)
-            await self._settle(connection, lease, copied, saved=len(copied), spent=spent)
-        await self._count_saved(len(copied))
-        return set(copied)
+            copied = await fetch(connection, "copy_vectors", locked, lease.space.id, kind=lease.kind)
+            done = [row.id for row in copied]
+            await fetch(connection, "delete_jobs", lease.space.id, done, kind=lease.kind)
+        return set(done)
 
     async def write(
         self,
@@ -240,7 +212,6 @@ class EmbeddingStore:
         vectors: Mapping[int, NDArray[np.float32]],
         *,
         characters: Mapping[int, int] | None = None,
-        spent: Spent | None = None,
     ) -> set[int]:
         """Stores vectors where the text and the space are still the ones they were made of; returns the ids written.
 
@@ -251,10 +222,8 @@ class EmbeddingStore:
             rows: as they were read.
             vectors: by row id.
             characters: how much of a text its vector is of, where that is not all.
-            spent: what the vectors cost, for the record of batches.
         """
         given = [row for row in rows if row.id in vectors]
-        spent = spent or Spent()
         async with self._database.transaction() as connection:
             locked = {
                 row.id for row in await fetch(connection, "lock_rows", [row.id for row in given], kind=lease.kind)
@@ -271,25 +240,16 @@ class EmbeddingStore:
                 kind=lease.kind,
             )
             done = [row.id for row in written]
-            saved = len(done) - len({row.hash for row in ready if row.id in set(done)})
-            await self._settle(connection, lease, done, saved=saved, spent=spent)
-        await self._count_saved(saved)
+            await fetch(connection, "delete_jobs", lease.space.id, done, kind=lease.kind)
         return set(done)
 
-    async def _count_saved(self, rows: int) -> None:
-        """Outside of the transaction: its row is everybody's."""
-        if rows:
-            await self._database.count(SAVED, rows)
-
-    async def _settle(
-        self, connection: AsyncConnection, lease: Lease, done: list[int], *, saved: int, spent: Spent
-    ) -> None:
-        """Rows that have their vectors now leave the hand, in the same transaction."""
-        if not done:
-            return
-        await fetch(connection, "delete_jobs", lease.space.id, done, kind=lease.kind)
-        batch = (lease.space.id, lease.worker, len(done), saved, spent.tokens, spent.seconds)
-        await fetch(connection, "note_batch", *batch, kind=lease.kind)
+    async def note(self, lease: Lease, *, embedded: int, saved: int, tokens: int | None, seconds: float) -> None:
+        """Notes what a batch came to, for those who watch: rows, those of them without asking, and what it cost."""
+        async with self._database.autocommit() as connection:
+            batch = (lease.space.id, lease.worker, embedded, saved, tokens, seconds)
+            await fetch(connection, "note_batch", *batch, kind=lease.kind)
+        if saved:
+            await self._database.count(SAVED, saved)
 
     async def release(self, lease: Lease, ids: Iterable[int]) -> None:
         """Gives rows back: they are plainly pending again."""
@@ -309,9 +269,27 @@ class EmbeddingStore:
                 int(outcome.fault),
                 outcome.error_kind,
                 outcome.error,
-                int(outcome.state == "waiting" and not outcome.fault),
+                int(outcome.weather),
                 kind=lease.kind,
             )
+
+    async def judge(self, lease: Lease, rows: Sequence[EmbeddableText], outcome: Outcome) -> set[int]:
+        """Notes what is to be said of texts, where they are still the texts of these rows; returns the ids noted."""
+        async with self._database.autocommit() as connection:
+            noted = await fetch(
+                connection,
+                "record_verdict",
+                lease.token,
+                [row.id for row in rows],
+                outcome.state,
+                outcome.wait_seconds,
+                int(outcome.fault),
+                outcome.error_kind,
+                outcome.error,
+                [row.hash for row in rows],
+                kind=lease.kind,
+            )
+        return {row.entity_id for row in noted}
 
     async def due(self, kind: Kind, *, space: Space, age_seconds: float, limit: int) -> list[int]:
         """Rows the sweeper should send, by id: NULL for long enough, a wait that is over, a lease that ran out."""
@@ -329,14 +307,6 @@ class EmbeddingStore:
         """Makes failed and waiting rows of a kind plainly pending again."""
         async with self._database.autocommit() as connection:
             await fetch(connection, "forget_failures", kind=kind)
-
-    async def standing(self, kind: Kind, ids: Sequence[int]) -> Standing:
-        """Where these rows stand now."""
-        async with self._database.autocommit() as connection:
-            row = (await fetch(connection, "standing", list(ids), kind=kind))[0]
-        return Standing(
-            embedded=row.embedded, failed=row.failed, skipped=row.skipped, waiting=row.waiting, existing=row.existing
-        )
 
     async def last_id(self, kind: Kind) -> int:
         """The largest id of a kind; 0 when there is no row."""
@@ -376,9 +346,22 @@ class EmbeddingStore:
         async with self._database.autocommit() as connection:
             await fetch(connection, "resume_space", space.id)
 
-    async def forget_old_batches(self) -> None:
-        """Removes what nobody will watch any more."""
+    async def newest_due(self, kind: Kind, *, space: Space, limit: int) -> list[int]:
+        """The latest rows that are due, or nobody has in hand, by id."""
         async with self._database.autocommit() as connection:
+            rows = await fetch(connection, "newest_due_rows", space.id, limit, kind=kind)
+        return sorted(row.id for row in rows)
+
+    async def free_texts(self) -> None:
+        """Lets go of the texts of workers that died."""
+        async with self._database.autocommit() as connection:
+            await fetch(connection, "free_texts")
+
+    async def tidy(self) -> None:
+        """Removes what is about rows or texts that are no more, and what nobody will watch any more."""
+        async with self._database.autocommit() as connection:
+            for kind in Kind:
+                await fetch(connection, "tidy_jobs", kind=kind)
             await fetch(connection, "forget_old_batches")
 
     async def last_error(self) -> str | None:

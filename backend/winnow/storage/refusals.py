@@ -26,8 +26,8 @@ WORDS: tuple[Words, ...] = (
     # a deadlock, a failed serialization, a lock that did not come in time
     (DatabaseBusy, ("40P01", "40001", "55P03"), (),
      "another transaction is in the way ({reason}); try again in a moment, or see in pg_stat_activity whose it is"),
-    # it does not know us, or the database, or was told to let nobody in
-    (SetupFault, ("28", "3D", "55000"), (ClientConfigurationError,),
+    # it does not know us, or the database
+    (SetupFault, ("28", "3D"), (ClientConfigurationError,),
      "the database does not let Winnow in ({reason}); check DATABASE_URL"),
     (DatabaseUnavailable, ("53100",), (),
      "the database has no room left on its disk ({reason}); make room there, and what could not be done is done again"),
@@ -38,6 +38,7 @@ WORDS: tuple[Words, ...] = (
      "the database does not answer ({reason}); is it up, and is DATABASE_URL right?"),
 )  # fmt: skip
 GONE = "08000"
+NOT_NOW = "55000"
 # A value that cannot be read: the one class whose messages repeat the value itself.
 BAD_VALUE = "22"
 _VALUE = re.compile(r':.*|"[^"]*"', re.DOTALL)
@@ -62,6 +63,8 @@ def in_our_words(error: Exception) -> WinnowError | None:
         return DatabaseBusy("this process has all its database connections in use; try again in a moment")
     driver, code = _driver_error(error), sqlstate(error)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
+        code = GONE
+    if code == NOT_NOW and "accepting connections" in str(driver):  # it says many other things by this code
         code = GONE
     for ours, codes, drivers, sentence in WORDS:
         if code.startswith(codes) or isinstance(driver, drivers):

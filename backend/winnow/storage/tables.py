@@ -301,7 +301,7 @@ class EmbeddingJob(SQLModel, table=True):
     deaths: int = Field(default=0, sa_column=Column("deaths", SmallInteger, nullable=False, server_default=text("0")))
     # A vector that has been paid for and could not be stored yet.
     paid: Any = Field(default=None, sa_column=Column("paid", ARRAY(REAL)), exclude=True)
-    paid_hash: bytes | None = Field(default=None, sa_column=Column("paid_hash", LargeBinary))
+    about_hash: bytes | None = Field(default=None, sa_column=Column("about_hash", LargeBinary))
     paid_characters: int | None = Field(default=None)
 
 

@@ -2,6 +2,8 @@
 
 -- Statistics of a queue are always wrong, and PostgreSQL would read all of it once rather than look 100 rows up. So the
 -- ids stand beside each use of it, and what is looked up for each row is `(SELECT … LIMIT 1)`, which it cannot turn round.
+-- A twin is looked up by its hash alone, and compared when it is found: with both in one condition PostgreSQL expects one
+-- row, and reads all the thousands of "+1" that there are. Two texts of one hash are then asked for, each by itself.
 
 -- Takes what is free of the given ids: NULL and in nobody's hand, its wait over, or its holder's lease run out.
 -- $1 ids, $2 space, $3 token, $4 worker, $5 lease seconds. Runs in autocommit, so it never holds a lock for long.
@@ -9,8 +11,8 @@
 -- For a space that is no more the active one nothing is claimed: its vectors would be refused after they were paid for;
 -- nor for one whose model server is not asked just now.
 -- Of the rows of one text, one leads and holds the text's hash, so that no second worker pays for the text: rows whose
--- text another one holds stay pending. Whoever is second by a hair is refused by the index, as is who takes a text from
--- a row whose lease has run out (`free_texts`, then again).
+-- text another one holds stay pending; to insert them would be to wait for whoever edits the holder in an open
+-- transaction. Whoever is second by a hair is refused by the index, and tries again.
 -- name: claim
 WITH given AS (
     SELECT t.id, hashtextextended({text}, 0) AS text_hash
@@ -33,7 +35,7 @@ WITH given AS (
               WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = g.id LIMIT 1) IS NULL)
       AND (SELECT true FROM embedding_jobs o
            WHERE o.kind = '{kind}' AND o.space_id = $2::smallint AND o.text_hash = g.text_hash
-             AND o.lease_until >= now() LIMIT 1) IS NULL
+             AND o.entity_id <> ALL (SELECT mine.entity_id FROM free mine) LIMIT 1) IS NULL
 ), taken_over AS (
     UPDATE embedding_jobs j
     SET state = 'leased', token = $3::uuid, worker = $4::text, lease_until = now() + make_interval(secs => $5::float8),
@@ -42,7 +44,7 @@ WITH given AS (
     FROM takeable
     WHERE j.kind = '{kind}' AND j.space_id = $2::smallint AND j.entity_id = takeable.id AND takeable.known
       AND j.entity_id = ANY($1::bigint[])
-    RETURNING j.entity_id, j.deaths
+    RETURNING j.entity_id, j.attempts, j.waits, j.deaths
 ), taken AS (
     INSERT INTO embedding_jobs (kind, entity_id, space_id, state, token, worker, lease_until, text_hash)
     SELECT '{kind}', id, $2::smallint, 'leased', $3::uuid, $4::text, now() + make_interval(secs => $5::float8),
@@ -50,15 +52,28 @@ WITH given AS (
     FROM takeable WHERE NOT known
     ORDER BY text_hash, id
     ON CONFLICT (kind, entity_id, space_id) DO NOTHING
-    RETURNING entity_id, deaths
+    RETURNING entity_id, attempts, waits, deaths
 )
-SELECT entity_id, deaths FROM taken_over UNION ALL SELECT entity_id, deaths FROM taken
+SELECT * FROM taken_over UNION ALL SELECT * FROM taken
 
--- A text is held no longer than its holder's lease, even by a row that is no more. $1 ids, $2 space.
+-- A text is held no longer than its holder's lease, even by a row that is no more. Of all kinds, by the sweeper.
 -- name: free_texts
-UPDATE embedding_jobs SET text_hash = NULL
-WHERE kind = '{kind}' AND space_id = $2::smallint AND lease_until < now()
-  AND text_hash IN (SELECT hashtextextended({text}, 0) FROM {table} t WHERE t.id = ANY($1::bigint[]))
+WITH over AS (
+    SELECT kind, entity_id, space_id FROM embedding_jobs
+    WHERE text_hash IS NOT NULL AND lease_until < now() ORDER BY kind, entity_id FOR UPDATE SKIP LOCKED)
+UPDATE embedding_jobs j SET text_hash = NULL
+FROM over o WHERE j.kind = o.kind AND j.entity_id = o.entity_id AND j.space_id = o.space_id
+
+-- What a verdict was about, and is no more: a row that is gone, or whose text has changed in a way that the triggers
+-- could not see (they were switched off, or the writer's snapshot was older than the verdict).
+-- name: tidy_jobs
+WITH stale AS (
+    SELECT j.entity_id, j.space_id FROM embedding_jobs j LEFT JOIN {table} t ON t.id = j.entity_id
+    WHERE j.kind = '{kind}' AND (t.id IS NULL OR
+          j.state IN ('failed', 'skipped') AND j.about_hash <> sha256(convert_to({text}, 'UTF8')))
+    ORDER BY j.entity_id FOR UPDATE OF j SKIP LOCKED)
+DELETE FROM embedding_jobs j USING stale
+WHERE j.kind = '{kind}' AND j.entity_id = stale.entity_id AND j.space_id = stale.space_id
 
 -- Keeps what is in hand. $1 token, $2 ids, $3 lease seconds. Like all that follow, it passes over jobs that an open
 -- edit of the text has locked: the edit takes them away, or, rolled back, leaves them to the end of their lease.
@@ -75,13 +90,14 @@ FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_i
 -- of the same text has a vector already. `paid`: its own, which could not be stored before. $1 ids, $2 space.
 -- name: read_texts
 SELECT t.id, {text} AS text, sha256(convert_to({text}, 'UTF8')) AS hash,
-       (SELECT true FROM {table} o
-        WHERE o.embedding IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended({text}, 0)
-          AND {text_of_o} = {text} LIMIT 1) IS NOT NULL AS known,
+       coalesce((SELECT twin.text = {text} FROM (
+           SELECT {text_of_o} AS text FROM {table} o
+           WHERE o.embedding IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended({text}, 0) LIMIT 1
+       ) twin), false) AS known,
        j.paid, j.paid_characters
 FROM {table} t
 LEFT JOIN embedding_jobs j ON j.kind = '{kind}' AND j.entity_id = t.id AND j.space_id = $2::smallint
-     AND j.entity_id = ANY($1::bigint[]) AND j.paid_hash = sha256(convert_to({text}, 'UTF8'))
+     AND j.entity_id = ANY($1::bigint[]) AND j.about_hash = sha256(convert_to({text}, 'UTF8'))
 WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
 ORDER BY t.id
 
@@ -94,11 +110,10 @@ WITH mine AS (
 UPDATE {table} t
 SET embedding = twin.embedding, embedded_characters = twin.embedded_characters
 FROM mine, LATERAL (
-    SELECT o.embedding, o.embedded_characters FROM {table} o
+    SELECT o.embedding, o.embedded_characters, {text_of_o} AS text FROM {table} o
     WHERE o.embedding IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended(mine.text, 0)
-      AND {text_of_o} = mine.text
     LIMIT 1) twin
-WHERE t.id = mine.id AND t.embedding IS NULL AND {text} = mine.text
+WHERE t.id = mine.id AND t.embedding IS NULL AND {text} = mine.text AND twin.text = mine.text
   AND EXISTS (SELECT FROM embedding_spaces s WHERE s.id = $2::smallint AND s.status = 'active')
 RETURNING t.id
 
@@ -130,7 +145,7 @@ WITH mine AS (
     WHERE kind = '{kind}' AND entity_id = ANY($2::bigint[]) AND token = $1::uuid AND state = 'leased'
     ORDER BY entity_id FOR UPDATE SKIP LOCKED)
 UPDATE embedding_jobs j
-SET paid = given.vector::real[], paid_hash = given.hash, paid_characters = given.characters
+SET paid = given.vector::real[], about_hash = given.hash, paid_characters = given.characters
 FROM mine JOIN unnest($2::bigint[], $3::vector[], $4::bytea[], $5::integer[]) AS given (id, vector, hash, characters)
      ON given.id = mine.entity_id
 WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
@@ -157,10 +172,22 @@ SET state = $3, not_before = now() + make_interval(secs => $4::float8), lease_un
 FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
 RETURNING j.entity_id
 
--- How often each row in our hand has failed and waited before. $1 token.
--- name: read_attempts
-SELECT entity_id, attempts, waits FROM embedding_jobs
-WHERE kind = '{kind}' AND token = $1::uuid AND state = 'leased'
+-- The same of a text: only while the text is the one that was judged, and nobody is about to change it. A claim may have
+-- read a row that was being edited; what it then says of the old text must not stand beside the new one.
+-- $1 token, $2 ids, $3 state, $4 seconds to wait, $5 attempts to add, $6 error kind, $7 error, $8 hashes.
+-- name: record_verdict
+WITH mine AS (
+    SELECT j.entity_id, j.space_id, given.hash
+    FROM unnest($2::bigint[], $8::bytea[]) AS given (id, hash)
+    JOIN embedding_jobs j ON j.kind = '{kind}' AND j.entity_id = given.id AND j.token = $1::uuid AND j.state = 'leased'
+    JOIN {table} t ON t.id = given.id AND t.embedding IS NULL AND sha256(convert_to({text}, 'UTF8')) = given.hash
+    ORDER BY j.entity_id FOR UPDATE OF j SKIP LOCKED FOR SHARE OF t SKIP LOCKED)
+UPDATE embedding_jobs j
+SET state = $3, not_before = now() + make_interval(secs => $4::float8), lease_until = NULL, token = NULL, worker = NULL,
+    text_hash = NULL, paid = NULL, about_hash = mine.hash, attempts = attempts + $5::smallint, error_kind = $6,
+    error = left($7, 500)
+FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
+RETURNING j.entity_id
 
 -- What was done, for those who watch. $1 space, $2 worker, $3 rows, $4 of them without asking, $5 tokens, $6 seconds.
 -- name: note_batch
@@ -216,6 +243,19 @@ WHERE t.embedding IS NULL
 ORDER BY t.id
 LIMIT $3::bigint
 
+-- The latest of these, where a person may be waiting: what was just written by somebody else, or while the model server
+-- was not asked. $1 space, $2 how many.
+-- name: newest_due_rows
+SELECT t.id
+FROM {table} t
+WHERE t.embedding IS NULL
+  AND (SELECT true FROM embedding_jobs j
+       WHERE j.kind = '{kind}' AND j.entity_id = t.id AND j.space_id = $1::smallint
+         AND (j.state IN ('failed', 'skipped') OR j.state = 'leased' AND j.lease_until >= now()
+              OR j.state = 'waiting' AND j.not_before > now()) LIMIT 1) IS NULL
+ORDER BY t.id DESC
+LIMIT $2::bigint
+
 -- What a backfill goes over: every row without a vector, but for what is skipped or has failed since the backfill
 -- began (with `forget_failures`: what had failed before is tried again). $1 after this id, $2 up to this id, $3 how many.
 -- name: null_rows
@@ -228,21 +268,18 @@ WHERE t.embedding IS NULL AND t.id > $1::bigint AND t.id <= $2::bigint
 ORDER BY t.id
 LIMIT $3::bigint
 
--- Lets a backfill try again what failed or waits: someone asked for it by hand.
+-- Lets a backfill try again what failed or waits: someone asked for it by hand. What waits keeps its job, for there may be
+-- a vector beside it. Jobs that an open edit has locked are passed over.
 -- name: forget_failures
-DELETE FROM embedding_jobs WHERE kind = '{kind}' AND state IN ('failed', 'waiting')
-
--- Where a set of rows stands. $1 ids.
--- name: standing
-SELECT count(*) FILTER (WHERE t.embedding IS NOT NULL) AS embedded,
-       count(*) FILTER (WHERE j.state = 'failed') AS failed,
-       count(*) FILTER (WHERE j.state = 'skipped') AS skipped,
-       count(*) FILTER (WHERE t.embedding IS NULL AND j.state = 'waiting') AS waiting,
-       count(*) AS existing
-FROM {table} t
-LEFT JOIN embedding_jobs j ON j.kind = '{kind}' AND j.entity_id = t.id AND t.embedding IS NULL
-     AND j.space_id = (SELECT id FROM embedding_spaces WHERE status = 'active')
-WHERE t.id = ANY($1::bigint[])
+WITH chosen AS (
+    SELECT entity_id, space_id, state FROM embedding_jobs WHERE kind = '{kind}' AND state IN ('failed', 'waiting')
+    ORDER BY entity_id FOR UPDATE SKIP LOCKED
+), due AS (
+    UPDATE embedding_jobs j SET not_before = now() FROM chosen c
+    WHERE j.kind = '{kind}' AND j.entity_id = c.entity_id AND j.space_id = c.space_id AND c.state = 'waiting'
+)
+DELETE FROM embedding_jobs j USING chosen c
+WHERE j.kind = '{kind}' AND j.entity_id = c.entity_id AND j.space_id = c.space_id AND c.state = 'failed'
 
 -- Rows of a kind, and how many have no vector: both from indexes alone.
 -- name: count_rows

@@ -31,10 +31,11 @@ JOIN {table} t ON t.id = j.entity_id AND t.embedding IS NULL
 WHERE j.kind = '{kind}' AND j.entity_id = $1::bigint AND j.state <> 'leased'
 
 -- Makes rows plainly pending again: all that failed, or those of the ids that failed, wait, or were forgotten.
--- A job that an open edit of the text has locked is passed over: the edit takes it away. $1 ids, or NULL.
+-- What waits keeps its job, which may have a vector beside it, and is due now. A job that an open edit of the text has
+-- locked is passed over: the edit takes it away. $1 ids, or NULL.
 -- name: retry_troubles
 WITH chosen AS (
-    SELECT j.entity_id, j.space_id
+    SELECT j.entity_id, j.space_id, j.state
     FROM embedding_jobs j
     JOIN embedding_spaces s ON s.id = j.space_id AND s.status = 'active'
     JOIN {table} t ON t.id = j.entity_id AND t.embedding IS NULL
@@ -42,10 +43,17 @@ WITH chosen AS (
       AND CASE WHEN $1::bigint[] IS NULL THEN j.state = 'failed'
                ELSE j.entity_id = ANY($1::bigint[])
                     AND (j.state IN ('failed', 'waiting') OR j.state = 'skipped' AND j.error_kind = 'forgotten') END
-    ORDER BY j.entity_id FOR UPDATE OF j SKIP LOCKED)
-DELETE FROM embedding_jobs j USING chosen c
-WHERE j.kind = '{kind}' AND j.entity_id = c.entity_id AND j.space_id = c.space_id
-RETURNING j.entity_id AS id
+    ORDER BY j.entity_id FOR UPDATE OF j SKIP LOCKED
+), due AS (
+    UPDATE embedding_jobs j SET not_before = now(), attempts = 0 FROM chosen c
+    WHERE j.kind = '{kind}' AND j.entity_id = c.entity_id AND j.space_id = c.space_id AND c.state = 'waiting'
+    RETURNING j.entity_id
+), pending AS (
+    DELETE FROM embedding_jobs j USING chosen c
+    WHERE j.kind = '{kind}' AND j.entity_id = c.entity_id AND j.space_id = c.space_id AND c.state <> 'waiting'
+    RETURNING j.entity_id
+)
+SELECT entity_id AS id FROM due UNION ALL SELECT entity_id AS id FROM pending
 
 -- Notes that a person wants no vector of these rows: all that failed, or those of the ids that failed or wait.
 -- $1 ids, or NULL.

@@ -16,11 +16,12 @@ depends_on = None
 TEXTS = {"messages": "text", "topics": "name || E'\\n' || description", "atoms": "title || E'\\n' || content"}
 
 # Of the rows in hand whose text is the same, one holds the text: the index lets no second worker pay for it. A vector
-# that could not be stored, for somebody had the row locked, is kept beside the job, with the hash of its text.
+# that could not be stored, for somebody had the row locked, is kept beside the job. `about_hash` is of the text that
+# this vector, or a verdict, is about.
 JOBS = """
 ALTER TABLE embedding_jobs
     ADD COLUMN text_hash bigint, ADD COLUMN deaths smallint NOT NULL DEFAULT 0,
-    ADD COLUMN paid real[], ADD COLUMN paid_hash bytea, ADD COLUMN paid_characters integer;
+    ADD COLUMN paid real[], ADD COLUMN about_hash bytea, ADD COLUMN paid_characters integer;
 CREATE UNIQUE INDEX embedding_jobs_text ON embedding_jobs (kind, space_id, text_hash) WHERE text_hash IS NOT NULL;
 """
 
@@ -117,17 +118,19 @@ CREATE VIEW public.embedding_rate AS
 
 
 def upgrade() -> None:
-    _run(JOBS)
-    op.execute(PAUSES)
-    _run(BATCHES)
     for table, text in TEXTS.items():
-        # How much of the text the vector is of, where the model takes no more; NULL: all of it.
-        op.execute(f"ALTER TABLE {table} ADD COLUMN embedded_characters integer")
-        op.execute(f"CREATE INDEX {table}_truncated ON {table} (id) WHERE embedded_characters IS NOT NULL")
-        # Where a text has been embedded already. Only 8 bytes: whoever asks compares the texts as well.
+        # Where a text has been embedded already. Only 8 bytes: whoever asks compares the texts as well. First of all,
+        # for it takes long where there is much: people can read meanwhile, and only writers wait.
         op.execute(
             f"CREATE INDEX {table}_same_text ON {table} (hashtextextended({text}, 0)) WHERE embedding IS NOT NULL"
         )
+    for table in TEXTS:
+        # How much of the text the vector is of, where the model takes no more; NULL: all of it.
+        op.execute(f"ALTER TABLE {table} ADD COLUMN embedded_characters integer")
+        op.execute(f"CREATE INDEX {table}_truncated ON {table} (id) WHERE embedded_characters IS NOT NULL")
+    _run(JOBS)
+    op.execute(PAUSES)
+    _run(BATCHES)
     for statement in WAKE.split("END $$;"):
         if statement.strip():
             op.execute(statement + "END $$")
@@ -179,5 +182,5 @@ def downgrade() -> None:
     op.execute("DROP INDEX embedding_jobs_text")
     op.execute(
         "ALTER TABLE embedding_jobs DROP COLUMN text_hash, DROP COLUMN deaths, DROP COLUMN paid, "
-        "DROP COLUMN paid_hash, DROP COLUMN paid_characters"
+        "DROP COLUMN about_hash, DROP COLUMN paid_characters"
     )
