@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def standing_still() -> Overview:
-    values: Mapping[str, int] = {"total": 5, "embedded": 2, "pending": 3}
+    values: Mapping[str, Any] = {"total": 5, "embedded": 2, "pending": 3, "oldest_pending": None}
     counts = KindCounts(**{name: values.get(name, 0) for name in KindCounts.__dataclass_fields__})
     knowledge: dict[str, Any] = dict.fromkeys(KnowledgeCounts.__dataclass_fields__, 0)
     return Overview(
