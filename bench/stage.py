@@ -72,8 +72,8 @@ async def stage(*processes: Sequence[str], **settings: object) -> AsyncIterator[
     try:
         if os.geteuid() == 0:
             folder.chmod(0o711)  # PostgreSQL runs as another account, and must get through
-        settings = {"log_level": "warning"} | settings
-        chosen = load_settings(data_dir=folder, embedder="local", **settings)
+        settings = {"log_level": "warning", "embedder": "local"} | settings
+        chosen = load_settings(data_dir=folder, **settings)
         configure_logging(chosen)
         async with servers_for(chosen, attach=False) as servers:
             await migrate(servers.database_url)

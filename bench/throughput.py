@@ -73,7 +73,7 @@ async def run(options: Options) -> list[Table]:
     return [speed, parts, memory]
 
 
-def _copies(folder: Path, paths: Sequence[Path], copies: int) -> list[list[Path]]:
+def copies_of(folder: Path, paths: Sequence[Path], copies: int) -> list[list[Path]]:
     """The files again, each copy in channels of its own: a log's channel line, where it has one, is renamed.
 
     A channel line wins over what the importer is told, so without that a copy would be the same messages once more.
@@ -101,7 +101,7 @@ def _require(stored: int, paths: Sequence[Path], copies: int) -> None:
 
 async def _whole_job(made: Stage, paths: Sequence[Path], copies: int) -> tuple[str | int | float, ...]:
     winnow = made.winnow
-    files = _copies(made.folder, paths, copies)
+    files = copies_of(made.folder, paths, copies)
     started = time.perf_counter()
     stored = 0
     for number, copy in enumerate(files):
@@ -206,7 +206,7 @@ async def _parts(made: Stage, paths: Sequence[Path], copies: int) -> Table:
     """The job one task at a time in this process, so that the parts' times add up to the whole."""
     winnow, clock = made.winnow, Clock()
     units = TimedUnits(winnow, clock)
-    files = _copies(made.folder, paths, copies)
+    files = copies_of(made.folder, paths, copies)
     with clock.on("reading alone"):
         for copy in files:
             for path in copy:

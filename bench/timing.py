@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import defaultdict
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
@@ -14,17 +14,13 @@ from winnow.storage.embeddings import EmbeddingStore
 from winnow.storage.unit_of_work import UnitsOfWork
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Sequence
 
     from winnow.bootstrap import Winnow
-    from winnow.domain.jobs import Dispatcher, Job, Kind, Lane
+    from winnow.domain.jobs import Dispatcher, Job, Lane
     from winnow.domain.knowledge import Extraction, Extractor, Window
     from winnow.domain.spaces import EmbedderIdentity
     from winnow.providers.base import Embedder, EmbeddingResult, InputType
-    from winnow.storage.embeddings import EmbeddableText, Lease, Tries
 
 
 class Clock:
@@ -133,23 +129,21 @@ class TimedStore(EmbeddingStore):
         self._clock = clock
 
     @override
-    async def claim(self, lease: Lease, ids: Sequence[int]) -> list[int]:
+    async def claim(self, *given: Any, **named: Any) -> Any:
         with self._clock.on("claim"):
-            return await super().claim(lease, ids)
+            return await super().claim(*given, **named)
 
     @override
-    async def read(self, kind: Kind, ids: Sequence[int]) -> list[EmbeddableText]:
+    async def read(self, *given: Any, **named: Any) -> Any:
         with self._clock.on("claim"):
-            return await super().read(kind, ids)
+            return await super().read(*given, **named)
 
     @override
-    async def tries(self, lease: Lease) -> dict[int, Tries]:
-        with self._clock.on("claim"):
-            return await super().tries(lease)
-
-    @override
-    async def write(
-        self, lease: Lease, rows: Sequence[EmbeddableText], vectors: Mapping[int, NDArray[np.float32]]
-    ) -> set[int]:
+    async def copy(self, *given: Any, **named: Any) -> Any:
         with self._clock.on("write"):
-            return await super().write(lease, rows, vectors)
+            return await super().copy(*given, **named)
+
+    @override
+    async def write(self, *given: Any, **named: Any) -> Any:
+        with self._clock.on("write"):
+            return await super().write(*given, **named)

@@ -133,7 +133,7 @@ async def _ours(database: Database, space: Space, ids: Sequence[int], vectors: N
     store = EmbeddingStore(database)
     lease = Lease(kind=Kind.MESSAGES, space=space, token=uuid4(), worker="bench", seconds=60)
     claimed = await store.claim(lease, ids)
-    texts = await store.read(Kind.MESSAGES, claimed)
+    texts = await store.read(lease, list(claimed))
     by_id = dict(zip(ids, vectors, strict=True))
     started = time.perf_counter()
     written = await store.write(lease, texts, by_id)

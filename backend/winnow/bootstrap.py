@@ -213,6 +213,7 @@ class Winnow:
     def backfilling(self) -> Backfilling:
         """For backfills."""
         return Backfilling(
+            database=self.database,
             store=self.embeddings,
             dispatcher=self.dispatcher,
             workforce=JetStreamView(self.brokers[Lane.BULK]),

@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     # work
     lanes: str = Field("live,bulk", description="Lanes this worker serves.")
     live_concurrency: int = Field(8, ge=1, le=256, description="Tasks at once on the live lane, in one worker.")
-    bulk_concurrency: int = Field(2, ge=1, le=256, description="Tasks at once on the bulk lane, in one worker.")
+    bulk_concurrency: int = Field(4, ge=1, le=256, description="Tasks at once on the bulk lane, in one worker.")
     batch_size: int = Field(100, ge=1, le=2048, description="Rows in one embedding task.")
     max_attempts: int = Field(3, ge=1, description="Tries for a text that is itself at fault.")
 

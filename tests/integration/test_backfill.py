@@ -51,9 +51,13 @@ def heard() -> Heard:
 
 
 @pytest.fixture
-def tools(store: EmbeddingStore, embedding: Embedding, dispatcher: RecordingDispatcher) -> Backfilling:
+def tools(
+    database: Database, store: EmbeddingStore, embedding: Embedding, dispatcher: RecordingDispatcher
+) -> Backfilling:
     """A backfill that finds no worker."""
-    return Backfilling(store=store, dispatcher=dispatcher, workforce=Workforce(there=False), embedding=embedding)
+    return Backfilling(
+        database=database, store=store, dispatcher=dispatcher, workforce=Workforce(there=False), embedding=embedding
+    )
 
 
 async def test_every_kind_is_gone_over_in_this_process_when_asked(
@@ -204,18 +208,27 @@ async def test_rows_in_a_slow_worker_s_hand_are_counted_in_the_end(
     assert await other == Embedded(embedded=1)
 
 
-async def test_a_row_somebody_keeps_locked_is_not_paid_for_again_and_again(
-    tools: Backfilling, heard: Heard, embedder: SteeredEmbedder, database: Database, sql: asyncpg.Connection
+@pytest.mark.parametrize(("lock", "paid"), [("NO KEY UPDATE", 1), ("UPDATE", 0)], ids=["an edit", "a deletion"])
+async def test_a_row_somebody_keeps_locked_is_not_hung_on_and_paid_for_once(
+    *,
+    lock: str,
+    paid: int,
+    tools: Backfilling,
+    heard: Heard,
+    embedder: SteeredEmbedder,
+    database: Database,
+    sql: asyncpg.Connection,
 ) -> None:
     ids = await add_messages(sql, ["one", "two"])
     await tools.embedding.spaces.ours()
     async with database.transaction() as connection:
-        await connection.exec_driver_sql("SELECT FROM messages WHERE id = $1 FOR UPDATE", (ids[0],))
+        await connection.exec_driver_sql(f"SELECT FROM messages WHERE id = $1 FOR {lock}", (ids[0],))
         done = await heard.run(tools, Plan(inline=True))
     assert (done.success, done.waiting) == (1, 1)
-    assert embedder.paid["one"] == 1
+    assert embedder.paid["one"] == paid
     done = await heard.run(tools, Plan(inline=True))
     assert (done.total, done.success) == (1, 1)
+    assert embedder.paid["one"] == 1
 
 
 # -- over real workers

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 M = Kind.MESSAGES
 AWAY = "the index of messages is away for this load and built after it; searches read every row meanwhile"
-NOT_BUILT = "the index of messages is not built yet: the sweeper does that; searches read every row until then"
+NOT_BUILT = "the index of messages is not built yet: `winnow up` and `winnow sweeper` do that, when they run"
 HERE = Plan(inline=True)
 
 
@@ -46,10 +46,12 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
 
 
 @pytest.fixture
-def tools(store: EmbeddingStore, embedding: Embedding) -> Backfilling:
+def tools(database: Database, store: EmbeddingStore, embedding: Embedding) -> Backfilling:
     """A backfill that does the work itself."""
     nobody = Workforce(there=False)
-    return Backfilling(store=store, dispatcher=RecordingDispatcher(), workforce=nobody, embedding=embedding)
+    return Backfilling(
+        database=database, store=store, dispatcher=RecordingDispatcher(), workforce=nobody, embedding=embedding
+    )
 
 
 async def test_a_large_backfill_builds_the_index_after_the_load(
@@ -132,6 +134,7 @@ async def test_two_backfills_at_once_build_it_once(
 ) -> None:
     await add_messages(sql, [f"text {number}" for number in range(300)])
     other = Backfilling(
+        database=database,
         store=tools.store,
         dispatcher=tools.dispatcher,
         workforce=tools.workforce,

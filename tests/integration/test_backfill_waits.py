@@ -17,7 +17,7 @@ from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.errors import ProviderUnavailable
 from winnow.pipeline.backfill import Backfilling, Plan
 from winnow.pipeline.embed import embed_rows
-from winnow.storage.backfill import BatchStanding, database_of, standing_of_batches
+from winnow.storage.backfill import BatchStanding, standing_of_batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,9 +39,13 @@ def heard() -> Heard:
 
 
 @pytest.fixture
-def tools(store: EmbeddingStore, embedding: Embedding, dispatcher: RecordingDispatcher) -> Backfilling:
+def tools(
+    database: Database, store: EmbeddingStore, embedding: Embedding, dispatcher: RecordingDispatcher
+) -> Backfilling:
     """A backfill that finds no worker."""
-    return Backfilling(store=store, dispatcher=dispatcher, workforce=Workforce(there=False), embedding=embedding)
+    return Backfilling(
+        database=database, store=store, dispatcher=dispatcher, workforce=Workforce(there=False), embedding=embedding
+    )
 
 
 class Working(RecordingDispatcher):
@@ -242,6 +246,27 @@ async def test_a_text_that_somebody_else_has_in_hand_is_not_hung_on(
     assert embedder.paid["the same"] + slow.paid["the same"] == 1
 
 
+async def test_a_row_that_nobody_can_take_is_not_waited_for(
+    *,
+    worked: tuple[Backfilling, Working],
+    heard: Heard,
+    database: Database,
+    sql: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody is about to delete it, and does not come to an end."""
+    monkeypatch.setattr("winnow.pipeline.backfill.RESEND_SECONDS", 0.2)
+    tools, dispatcher = worked
+    ids = await add_messages(sql, [f"text {number}" for number in range(30)])
+    await tools.embedding.spaces.ours()
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql("DELETE FROM messages WHERE id = $1", (ids[15],))
+        done = await heard.run(tools, Plan(batch_size=10))
+        assert (done.success, done.waiting) == (29, 1)
+        assert len(dispatcher.jobs) <= 5
+    assert await sql.fetchval("SELECT count(*) FROM messages WHERE embedding IS NULL") == 0
+
+
 async def test_where_batches_stand_is_one_question(store: EmbeddingStore, sql: asyncpg.Connection) -> None:
     ids = await add_messages(sql, [f"text {number}" for number in range(12)])
     await sql.execute("INSERT INTO embedding_spaces (provider, model, dimensions) VALUES ('test', 'steered', 3)")
@@ -266,9 +291,9 @@ async def test_where_batches_stand_is_one_question(store: EmbeddingStore, sql: a
             ids[place], state, error_kind, attempts, seconds,
         )  # fmt: skip
     batches = {7: ids[:2], 8: ids[2:10], 9: ids[10:]}
-    assert await standing_of_batches(database_of(store), M, batches) == {
+    assert await standing_of_batches(store._database, M, batches) == {
         7: BatchStanding(),
-        8: BatchStanding(in_hand=1, free=2, resting=1, waiting=2, failed=1, skipped=1),
-        9: BatchStanding(free=2),
+        8: BatchStanding(in_hand=1, free=frozenset({ids[3], ids[5]}), resting=1, waiting=2, failed=1, skipped=1),
+        9: BatchStanding(free=frozenset(ids[10:])),
     }
-    assert await standing_of_batches(database_of(store), M, {}) == {}
+    assert await standing_of_batches(store._database, M, {}) == {}

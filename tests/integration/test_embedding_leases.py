@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
+from nats.js.errors import NotFoundError
 
 from plugins.jetstream import eventually
 from plugins.pipeline import (
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from winnow.pipeline.embed import Embedding
+    from winnow.queue.broker import JetStreamBroker
     from winnow.storage.embeddings import EmbeddingStore
     from winnow.storage.engine import Database
 
@@ -181,6 +184,12 @@ async def test_a_killed_worker_s_rows_are_free_after_its_lease(
     assert await embed_rows(embedding, M, ids) == Embedded(embedded=2)
 
 
+async def has_consumer(broker: JetStreamBroker) -> bool:
+    with suppress(NotFoundError):
+        return bool(await broker.js.consumer_info("TASKS", "live"))
+    return False
+
+
 async def test_a_task_whose_worker_died_comes_again_when_its_rows_are_free(
     database_url: str, nats_url: str, sql: asyncpg.Connection
 ) -> None:
@@ -190,6 +199,8 @@ async def test_a_task_whose_worker_died_comes_again_when_its_rows_are_free(
     async with winnow_over(database_url, nats_url, model=SteeredEmbedder(), started=False, **given) as winnow:
         async with serving(winnow):  # makes the consumer
             space = await winnow.spaces.ours()
+            await eventually(lambda: winnow.brokers[Lane.LIVE].client.is_connected)
+            await eventually(lambda: has_consumer(winnow.brokers[Lane.LIVE]))
         await winnow.close()
     async with winnow_over(database_url, nats_url, model=SteeredEmbedder(), **given) as dead:
         await dead.dispatcher.dispatch([EmbedJob(M, (row_id,))], Lane.LIVE)

@@ -6,6 +6,7 @@ import random
 
 FIRST_SECONDS = 2.0
 LONGEST_SECONDS = 600.0
+LEAST_SPREAD_SECONDS = 0.05
 
 
 def backoff_seconds(failures: int, *, at_least: float | None = None, random_share: float | None = None) -> float:
@@ -20,4 +21,7 @@ def backoff_seconds(failures: int, *, at_least: float | None = None, random_shar
     """
     share = random.random() if random_share is None else random_share  # noqa: S311 - not a secret
     ceiling = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(failures, 20))
-    return max(at_least or 0.0, share * ceiling)
+    if not at_least:
+        return share * ceiling
+    # The server knows when it can be asked again; what is added keeps its callers from coming all at once.
+    return at_least + share * min(ceiling, max(LEAST_SPREAD_SECONDS, at_least / 4) * 2.0 ** min(failures, 20))

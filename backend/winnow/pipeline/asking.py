@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from winnow.providers.base import Embedder
     from winnow.storage.embeddings import EmbeddableText
 
-# A server that is away for a moment is asked again with the rows in hand; so often at most, and only while the whole
-# stays well below a lease and the grace of a shutdown.
-ASK_TRIES = 4
+# A server that is away for a moment, or limits the rate, is asked again with the rows in hand; the whole stays well
+# below a lease and the grace of a shutdown.
 PATIENCE_SECONDS = 10.0
 
 
@@ -167,7 +166,7 @@ class Inquiry:
             except Transient as error:
                 pause = backoff_seconds(tries, at_least=error.retry_after_seconds)
                 tries += 1
-                if tries == ASK_TRIES or time.monotonic() + pause > self._deadline:
+                if time.monotonic() + pause > self._deadline:
                     raise
                 await asyncio.sleep(pause)
             else:

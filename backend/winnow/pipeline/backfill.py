@@ -11,7 +11,7 @@ from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.errors import QueueUnavailable
 from winnow.pipeline.embed import embed_rows
 from winnow.pipeline.indexing import Load, loading
-from winnow.storage.backfill import BatchStanding, database_of, standing_of_batches
+from winnow.storage.backfill import BatchStanding, locked_rows, standing_of_batches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -46,15 +46,11 @@ class Workforce(Protocol):
 class Backfilling:
     """What the backfill needs. `embedding` is for doing the work in this process."""
 
+    database: Database
     store: EmbeddingStore
     dispatcher: Dispatcher
     workforce: Workforce
     embedding: Embedding
-
-    @property
-    def database(self) -> Database:
-        """Where the rows are."""
-        return database_of(self.store)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,19 +99,30 @@ class Progress:
 
 @dataclass(slots=True)
 class _Batch:
-    """What was sent together: when, how soon it is sent again, where it stood then, and since when it rests."""
+    """What was sent together, and how it stood then.
+
+    Attributes:
+        kind: of its rows.
+        ids: its rows.
+        sent_at: when, at last.
+        again_seconds: how soon after that it is sent again.
+        standing: at the last look.
+        locked: those of its free rows that somebody's open transaction keeps from being taken.
+        resting_since: when it was first seen to wait for the model server.
+    """
 
     kind: Kind
     ids: list[int]
     sent_at: float = field(default_factory=time.monotonic)
     again_seconds: float = field(default_factory=lambda: RESEND_SECONDS)
     standing: BatchStanding = field(default_factory=BatchStanding)
+    locked: frozenset[int] = frozenset()
     resting_since: float | None = None
 
     def seen(self, standing: BatchStanding) -> None:
         """Notes where it stands; where something has moved, the next sending is due sooner."""
         if standing.free != self.standing.free:
-            self.again_seconds = RESEND_SECONDS
+            self.again_seconds, self.locked = RESEND_SECONDS, frozenset()
         self.standing = standing
         if standing.resting and self.resting_since is None:
             self.resting_since = time.monotonic()
@@ -123,11 +130,15 @@ class _Batch:
     @property
     def over(self) -> bool:
         """Nothing more will happen to its rows for now, or only what is too long to wait for."""
-        if self.standing.settled:
-            return True
-        only_rests = not (self.standing.in_hand or self.standing.free)
-        since = self.resting_since
-        return only_rests and since is not None and time.monotonic() - since > PATIENCE_SECONDS
+        if self.standing.in_hand or self.standing.free - self.locked:
+            return False
+        since = self.resting_since if self.standing.resting else None
+        return since is None or time.monotonic() - since > PATIENCE_SECONDS
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait for a lock to go, for the model server, or for another try."""
+        return self.standing.waiting + self.standing.resting + len(self.locked)
 
 
 async def backfill(
@@ -266,12 +277,19 @@ class _Backfiller:
             waited = time.monotonic() - batch.sent_at
             if self.given_up or not batch.standing.free or not passed or waited < batch.again_seconds:
                 continue
+            if batch.again_seconds > RESEND_SECONDS:
+                await self._look_for_locks(batch)
             batch.again_seconds = min(max(batch.again_seconds * 2, RESEND_SECONDS), PATIENCE_SECONDS)
             batch.sent_at = time.monotonic()
             if self.progress.inline:
                 await embed_rows(self.tools.embedding, batch.kind, batch.ids)
             else:
                 await self._send(batch)
+
+    async def _look_for_locks(self, batch: _Batch) -> None:
+        """What was to be had again and again, and nobody takes, may be locked: that is not waited for."""
+        if batch.standing.free and not batch.standing.in_hand:
+            batch.locked = await locked_rows(self.tools.database, batch.kind, batch.standing.free)
 
     # -- when nothing moves
 
@@ -341,6 +359,8 @@ class _Backfiller:
                 until = time.monotonic() + self.tools.embedding.lease_seconds
             elif time.monotonic() > until:
                 return False
+            else:
+                await self._look_for_locks(batch)
             await asyncio.sleep(LOOK_SECONDS)
         return False
 
@@ -348,14 +368,13 @@ class _Backfiller:
 
     def _count(self, batch: _Batch) -> None:
         now, standing = self.progress, batch.standing
-        waiting = standing.waiting + standing.resting
         self.moved_at = time.monotonic()
         self.progress = replace(
             now,
-            success=now.success + len(batch.ids) - standing.failed - standing.skipped - waiting,
+            success=now.success + len(batch.ids) - standing.failed - standing.skipped - batch.waiting,
             failed=now.failed + standing.failed,
             skipped=now.skipped + standing.skipped,
-            waiting=now.waiting + waiting,
+            waiting=now.waiting + batch.waiting,
             seconds=self.moved_at - self.started,
         )
         self.report(self.progress)

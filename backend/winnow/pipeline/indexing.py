@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-# A row put into a large graph costs about three times what it costs in a build (two processes each; 256 and 1,536
-# dimensions alike), but a build does the rows again that were there: at a fifth of the table the two are about even, at
-# a third the build took two thirds of the time (bench/README.md, reliability).
+# A row put into a graph costs about three times what it costs in a build (two processes each, 256 and 1,536 dimensions
+# alike), but a build does the rows again that were there. Measured, the two are even between a fifth and a quarter of
+# the table, and at a third the build takes two thirds of the time (bench/README.md, backfilling).
 BACKLOG_SHARE = 0.25
 # Below this a build saves seconds at most, and all searches read every row meanwhile.
 LEAST_BACKLOG = 5_000
@@ -98,7 +98,7 @@ async def loading(
             await build_missing(database, tuple(loads), tell=tell)
         except BaseException:  # Ctrl-C as well
             if away:
-                say(f"the index of {names} is not built yet: the sweeper does that; searches read every row until then")
+                say(f"the index of {names} is not built yet: `winnow up` and `winnow sweeper` do that, when they run")
             raise
 
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from winnow.domain.jobs import Kind
-    from winnow.storage.embeddings import EmbeddingStore
     from winnow.storage.engine import Database
 
 
@@ -26,7 +25,7 @@ class BatchStanding:
         waiting: for a lock to go, or for another try of a text at fault.
         resting: for the model server.
         in_hand: of a living worker.
-        free: in nobody's hand, or due; also a text that is in hand with another row of the same text.
+        free: the ids of those in nobody's hand, or due; also of a text that is in hand with another row.
     """
 
     failed: int = 0
@@ -34,12 +33,7 @@ class BatchStanding:
     waiting: int = 0
     resting: int = 0
     in_hand: int = 0
-    free: int = 0
-
-    @property
-    def settled(self) -> bool:
-        """Nothing more will happen to any of its rows for now."""
-        return not (self.in_hand or self.free or self.resting)
+    free: frozenset[int] = frozenset()
 
 
 async def standing_of_batches(
@@ -51,14 +45,24 @@ async def standing_of_batches(
         found = await fetch(connection, "standing_of_rows", ids, kind=kind)
     empty = {row.id for row in found if row.how == "null"}
     how = dict.fromkeys(empty, "free") | {row.id: row.how for row in found if row.how != "null"}
-    return {number: _standing(how[row] for row in rows if row in empty) for number, rows in batches.items()}
+    return {number: _standing({row: how[row] for row in rows if row in empty}) for number, rows in batches.items()}
 
 
-def _standing(hows: Iterable[str]) -> BatchStanding:
-    counted = Counter("in_hand" if how == "leased" else how for how in hows)
-    return BatchStanding(**counted)
+def _standing(how: Mapping[int, str]) -> BatchStanding:
+    counted = Counter(how.values())
+    return BatchStanding(
+        failed=counted["failed"],
+        skipped=counted["skipped"],
+        waiting=counted["waiting"],
+        resting=counted["resting"],
+        in_hand=counted["leased"],
+        free=frozenset(row for row, state in how.items() if state == "free"),
+    )
 
 
-def database_of(store: EmbeddingStore) -> Database:
-    """The database a store is over."""
-    return store._database  # noqa: SLF001 - of the same package, and nobody else needs it
+async def locked_rows(database: Database, kind: Kind, ids: Iterable[int]) -> frozenset[int]:
+    """Those of the rows that nobody can claim, for somebody's open transaction is about to delete them, say."""
+    ids = list(ids)
+    async with database.autocommit() as connection:
+        claimable = {row.id for row in await fetch(connection, "claimable_rows", ids, kind=kind)}
+    return frozenset(ids) - claimable

@@ -14,3 +14,7 @@ SELECT j.entity_id,
 FROM embedding_jobs j
 WHERE j.kind = '{kind}' AND j.entity_id = ANY($1::bigint[])
   AND j.space_id = (SELECT id FROM embedding_spaces WHERE status = 'active')
+
+-- Which of the given rows could be claimed, were they in nobody's hand: `claim` passes over the locked ones. $1 ids.
+-- name: claimable_rows
+SELECT t.id FROM {table} t WHERE t.id = ANY($1::bigint[]) FOR KEY SHARE SKIP LOCKED

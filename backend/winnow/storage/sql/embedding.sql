@@ -85,6 +85,7 @@ WITH mine AS (
 UPDATE embedding_jobs j
 SET lease_until = now() + make_interval(secs => $3::float8)
 FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
+  AND j.entity_id = ANY($2::bigint[])
 
 -- Reads what was claimed; a second statement, for the claim's snapshot may be older than an edit. `known`: another row
 -- of the same text has a vector already. `paid`: its own, which could not be stored before. $1 ids, $2 space.
@@ -149,6 +150,7 @@ SET paid = given.vector::real[], about_hash = given.hash, paid_characters = give
 FROM mine JOIN unnest($2::bigint[], $3::vector[], $4::bytea[], $5::integer[]) AS given (id, vector, hash, characters)
      ON given.id = mine.entity_id
 WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
+  AND j.entity_id = ANY($2::bigint[])
 
 -- Gives rows back that are still ours: they are plainly pending again. $1 token, $2 ids.
 -- name: release_jobs
@@ -158,6 +160,7 @@ WITH mine AS (
     ORDER BY entity_id FOR UPDATE SKIP LOCKED)
 DELETE FROM embedding_jobs j USING mine
 WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
+  AND j.entity_id = ANY($2::bigint[])
 
 -- Records why rows in our hand were not embedded: waiting (weather, a lock, or a retry), failed or skipped.
 -- $1 token, $2 ids, $3 state, $4 seconds to wait, $5 attempts to add, $6 error kind, $7 error, $8 waits to add.
@@ -170,6 +173,7 @@ UPDATE embedding_jobs j
 SET state = $3, not_before = now() + make_interval(secs => $4::float8), lease_until = NULL, token = NULL, worker = NULL,
     text_hash = NULL, attempts = attempts + $5::smallint, waits = least(waits + $8::smallint, 1000), error_kind = $6, error = left($7, 500)
 FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
+  AND j.entity_id = ANY($2::bigint[])
 RETURNING j.entity_id
 
 -- The same of a text: only while the text is the one that was judged, and nobody is about to change it. A claim may have
@@ -187,6 +191,7 @@ SET state = $3, not_before = now() + make_interval(secs => $4::float8), lease_un
     text_hash = NULL, paid = NULL, about_hash = mine.hash, attempts = attempts + $5::smallint, error_kind = $6,
     error = left($7, 500)
 FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.space_id
+  AND j.entity_id = ANY($2::bigint[])
 RETURNING j.entity_id
 
 -- What was done, for those who watch. $1 space, $2 worker, $3 rows, $4 of them without asking, $5 tokens, $6 seconds.
@@ -275,7 +280,7 @@ WITH chosen AS (
     SELECT entity_id, space_id, state FROM embedding_jobs WHERE kind = '{kind}' AND state IN ('failed', 'waiting')
     ORDER BY entity_id FOR UPDATE SKIP LOCKED
 ), due AS (
-    UPDATE embedding_jobs j SET not_before = now() FROM chosen c
+    UPDATE embedding_jobs j SET not_before = now(), attempts = 0, waits = 0 FROM chosen c
     WHERE j.kind = '{kind}' AND j.entity_id = c.entity_id AND j.space_id = c.space_id AND c.state = 'waiting'
 )
 DELETE FROM embedding_jobs j USING chosen c

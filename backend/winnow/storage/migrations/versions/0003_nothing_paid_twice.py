@@ -17,11 +17,12 @@ TEXTS = {"messages": "text", "topics": "name || E'\\n' || description", "atoms":
 
 # Of the rows in hand whose text is the same, one holds the text: the index lets no second worker pay for it. A vector
 # that could not be stored, for somebody had the row locked, is kept beside the job. `about_hash` is of the text that
-# this vector, or a verdict, is about.
+# this vector, or a verdict, is about. An empty queue keeps its pages: a plan made for a table of none reads all of it.
 JOBS = """
 ALTER TABLE embedding_jobs
     ADD COLUMN text_hash bigint, ADD COLUMN deaths smallint NOT NULL DEFAULT 0,
     ADD COLUMN paid real[], ADD COLUMN about_hash bytea, ADD COLUMN paid_characters integer;
+ALTER TABLE embedding_jobs SET (vacuum_truncate = off);
 CREATE UNIQUE INDEX embedding_jobs_text ON embedding_jobs (kind, space_id, text_hash) WHERE text_hash IS NOT NULL;
 """
 
@@ -180,6 +181,7 @@ def downgrade() -> None:
         "DROP COLUMN paused_kind, DROP COLUMN paused_because"
     )
     op.execute("DROP INDEX embedding_jobs_text")
+    op.execute("ALTER TABLE embedding_jobs RESET (vacuum_truncate)")
     op.execute(
         "ALTER TABLE embedding_jobs DROP COLUMN text_hash, DROP COLUMN deaths, DROP COLUMN paid, "
         "DROP COLUMN about_hash, DROP COLUMN paid_characters"
