@@ -1,6 +1,8 @@
 # Everything a person needs: `make run`, `make test`. Everything a developer needs: `make check bench lock`.
 PYTHON ?= python3
 ARGS   ?=
+CHAOS_SECONDS ?= 300
+CHAOS_SEEDS   ?= 1 2 3 4
 
 # A checkout that cannot be written (read-only, or somebody else's) is left alone: all that is made goes into the user's
 # cache. Make cannot have a space in a target's name, so a cache with one in its path is passed over.
@@ -32,7 +34,7 @@ embedded := $(PYTHON) -c "import tomllib; print(*tomllib.load(open('pyproject.to
   'rb'))['project']['optional-dependencies']['embedded'], sep='\n')"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock clean
+.PHONY: help run test chaos check bench lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -42,6 +44,11 @@ run: $(VENV)/.runtime ## start everything, import the sample, search it; Ctrl-C 
 
 test: $(VENV)/.dev ## every test, on real servers started for the occasion
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+
+chaos: $(VENV)/.dev ## everything goes wrong at once, for longer than in `make test`; see docs/chaos.md
+	$(BIN)/python -m pytest tests/chaos -k "not storm" $(ARGS)
+	@for seed in $(CHAOS_SEEDS); do \
+	  CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$$seed $(BIN)/python -m pytest tests/chaos/test_storm.py $(ARGS) || exit; done
 
 check: $(VENV)/.dev ## linters, types, import rules, licences
 	$(BIN)/ruff check .
