@@ -55,7 +55,8 @@ class Settings(BaseSettings):
         None, ge=0, le=65535, description="Port of the API; unset: 8420, or any free one when that is taken; 0: any."
     )
     api_keys: Literal["auto", "always", "never"] = Field(
-        "auto", description="Whether callers need an API key; auto: when the API listens beyond loopback."
+        "auto",
+        description="Whether callers need an API key: `always`, `never`, `auto` (when it listens beyond loopback).",
     )
     api_max_body_bytes: int = Field(5_000_000, ge=1000, description="Largest body of a request.")
     api_requests_per_second: float = Field(

@@ -173,7 +173,7 @@ async def test_the_status_tells_the_pace_a_pause_and_no_secret(
 ) -> None:
     fresh = (await http.get(STATUS)).json()
     assert (fresh["rate_per_second"], fresh["elapsed_seconds"], fresh["eta_seconds"], fresh["paused"]) == (
-        0, None, None, None,
+        0, None, 0, None,
     )  # fmt: skip
     await add_messages(sql, ["pending"])
     await sql.execute(

@@ -53,7 +53,7 @@ async def test_a_wish_for_a_long_pause_is_not_waited_out_in_hand(
     pause = await store.pause()
     assert pause is not None
     assert 30 < pause.seconds_left <= 50
-    assert (pause.error_kind, pause.because) == ("ProviderBusy", "busy")
+    assert (pause.error_kind, pause.because) == ("ProviderBusy", "busy; the server asks to be left alone for 40 s")
 
 
 async def test_no_wish_keeps_us_away_for_longer_than_ten_minutes(
@@ -255,3 +255,37 @@ async def test_each_batch_is_announced_with_ids_and_counts_and_no_text(
     assert (complete["kind"], complete["ids"], complete["saved"]) == ("messages", ids[:2], 1)
     assert (failed["ids"], failed["waiting"], failed["error_kinds"]) == ([ids[2]], 1, ["TextRefused"])
     assert "culprit" not in str(listening.heard)
+
+
+# -- what people see and do
+
+
+async def test_before_there_is_a_space_the_reason_is_shown_too(
+    embedding: Embedding, embedder: SteeredEmbedder, store: EmbeddingStore, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one"])
+    for reason in ("away", "still away"):
+        embedder.probe_error = ProviderUnavailable(reason)
+        with pytest.raises(ProviderUnavailable):
+            await embed_rows(embedding, M, ids)
+        pause = await store.pause()
+        assert pause is not None
+        assert (pause.because, pause.error_kind, pause.seconds_left) == (reason, "ProviderUnavailable", 0)
+    embedder.probe_error = None
+    assert await embed_rows(embedding, M, ids) == Embedded(embedded=1)
+    assert await store.pause() is None
+
+
+async def test_a_person_who_has_mended_the_server_need_not_wait(
+    embedding: Embedding, embedder: SteeredEmbedder, store: EmbeddingStore, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one"])
+    embedder.errors = [ProviderBusy("busy", retry_after_seconds=500)]
+    await embed_rows(embedding, M, ids)
+    pause = await store.pause()
+    assert pause is not None
+    assert pause.because == "busy; the server asks to be left alone for 500 s"
+    await store.forget_failures(M)
+    assert await embed_rows(embedding, M, ids) == Embedded()
+    await store.look_now()
+    assert await embed_rows(embedding, M, ids) == Embedded(embedded=1)

@@ -182,3 +182,10 @@ def test_durations(value: str, seconds: float | None) -> None:
 
 def test_ordinary_words_are_not_about_length() -> None:
     assert not says_too_long("'$.input' is invalid. Please check the API reference")
+
+
+def test_what_people_wrote_is_not_repeated() -> None:
+    body = {"error": {"message": "This text is refused: our salaries are in the attached table"}}
+    words = server_words(body, texts=["short", "our salaries are in the attached table"])
+    assert words == "This text is refused: …"
+    assert server_words({"error": "the model is gone"}, texts=["model"]) == "the model is gone"

@@ -247,11 +247,14 @@ def _show_index(bar: Progress, task: TaskID, build: IndexBuild | None) -> None:
 
 
 def _show_backfill(done: BackfillProgress, skipped: int) -> None:
+    if not done.total:
+        console.print("nothing was left to embed")
+        return
     rate = f", {done.done / done.seconds:,.0f} rows/s" if done.seconds and done.done else ""
     where = " in this process" if done.inline else " by the workers"
     console.print(f"success {done.success:,}  failed {done.failed:,}  skipped {done.skipped:,}{where}{rate}")
     if skipped:
-        console.print(f"{skipped:,} rows in all are skipped for good, for example because their text is blank")
+        console.print(f"{skipped:,} rows in all are skipped: their text is blank, or somebody wants no vector of them")
     if done.waiting:
         console.print(f"[yellow]{done.waiting:,} rows wait for the model server; `winnow status` shows why[/]")
     if done.failed:

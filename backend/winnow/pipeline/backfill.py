@@ -158,6 +158,7 @@ async def backfill(
     await tools.embedding.spaces.check()
     for kind in plan.kinds:
         await tools.store.forget_failures(kind)
+    await tools.store.look_now()
     ends = {kind: await tools.store.last_id(kind) for kind in plan.kinds}
     loads = plan.loads(await tools.store.counts())
     total = sum(load.backlog for load in loads.values())

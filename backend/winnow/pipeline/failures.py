@@ -92,6 +92,7 @@ async def retry(store: FailureStore, dispatcher: Dispatcher, chosen: Chosen, *, 
     Their attempts are forgotten. Without NATS, and when this is interrupted, nothing is lost: NULL is the queue.
     """
     done = {kind: await store.retry(kind, chosen.ids) for kind in chosen.kinds}
+    await store.look_now()
     sent, queue_error = 0, None
     try:
         sent = await _send(dispatcher, done, batch_size)

@@ -92,10 +92,10 @@ class Overview:
     @property
     def eta_seconds(self) -> float | None:
         """How long what is pending, in hand or due will take at this pace; None when nobody can say."""
-        if self.pause or not self.pace.rows_per_second:
-            return None
         left = sum(count.pending + count.in_hand for count in self.embeddings.values()) + self.pace.due
-        return left / self.pace.rows_per_second
+        if not left:
+            return 0.0
+        return None if self.pause or not self.pace.rows_per_second else left / self.pace.rows_per_second
 
     @property
     def hook_failures(self) -> int:

@@ -52,9 +52,9 @@ async def pause_space(store: EmbeddingStore, space: Space, reason: Transient | S
     seconds = backoff_seconds(pauses, at_least=wish_seconds(reason), random_share=None if weather else 1.0)
     seconds = min(seconds, max(LONGEST_PAUSE_SECONDS, wish_seconds(reason)))
     log.warning("embed.paused", embedder=str(space.identity), seconds=round(seconds, 1), reason=str(reason))
-    await store.begin_pause(
-        space, seconds=seconds, error_kind=type(reason).__name__, because=str(reason), pauses=pauses
-    )
+    wish = wish_seconds(reason)
+    because = f"{reason}; the server asks to be left alone for {wish:,.0f} s" if wish >= 1 else str(reason)
+    await store.begin_pause(space, seconds=seconds, error_kind=type(reason).__name__, because=because, pauses=pauses)
 
 
 def wish_seconds(reason: Transient | SetupFault) -> float:

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from winnow.errors import DatabaseBusy, SpaceMismatch
+from winnow.errors import DatabaseBusy, SetupFault, SpaceMismatch, Transient
 from winnow.providers.base import probe_dimensions
-from winnow.storage.spaces import active_space, any_vector_stored, create_space, lock_spaces
+from winnow.storage.spaces import active_space, any_vector_stored, create_space, lock_spaces, note_unprobed
 
 if TYPE_CHECKING:
     from winnow.domain.spaces import EmbedderIdentity, Space
@@ -62,7 +62,12 @@ class Spaces:
     async def _make(self) -> Space:
         await self.check()
         identity = self.embedder.identity
-        dimensions = await probe_dimensions(self.embedder)  # before the transaction: a model may take its time
+        try:
+            dimensions = await probe_dimensions(self.embedder)  # before the transaction: a model may take its time
+        except (Transient, SetupFault) as error:
+            async with self._database.autocommit() as connection:
+                await note_unprobed(connection, error)
+            raise
         for _ in range(MAKE_TRIES - 1):
             with contextlib.suppress(DatabaseBusy):
                 return await self._make_now(identity, dimensions)

@@ -120,7 +120,7 @@ class OllamaEmbedder(Embedder):
                         model=self._identity.model, input=texts, truncate=False, keep_alive=KEEP_ALIVE
                     )
             except ollama.ResponseError as error:
-                raise self._refusal(error) from error
+                raise self._refusal(error, texts) from error
             except (TimeoutError, httpx.TimeoutException) as error:
                 self._patience.unanswered()
                 raise ProviderUnavailable(no_answer_within(seconds, shown=self._shown)) from error
@@ -138,10 +138,9 @@ class OllamaEmbedder(Embedder):
     def _shown(self) -> str:
         return f"Ollama at {self._address.shown}"
 
-    def _refusal(self, error: ollama.ResponseError) -> WinnowError:
-        refused = translate_refusal(
-            error.status_code, server_words(error.error), shown=self._shown, model=self._identity.model
-        )
+    def _refusal(self, error: ollama.ResponseError, texts: Sequence[str]) -> WinnowError:
+        words = server_words(error.error, texts=texts)
+        refused = translate_refusal(error.status_code, words, shown=self._shown, model=self._identity.model)
         if isinstance(refused, ProviderUnavailable):
             self._patience.unanswered()
         return refused

@@ -141,7 +141,7 @@ class OpenAIEmbedder(Embedder):
             if self._format == "base64" and "encoding_format" in error.message:
                 self._format = "float"
                 return await self._ask(texts)
-            refused = self._refusal(error, sent=len(texts))
+            refused = self._refusal(error, texts)
             raise refused from (None if self._shows_key(error) else error)
         except (TimeoutError, openai.APITimeoutError) as error:
             self._patience.unanswered()
@@ -157,10 +157,10 @@ class OpenAIEmbedder(Embedder):
         self._patience.answered()
         return answer
 
-    def _refusal(self, error: openai.APIStatusError, *, sent: int) -> Exception:
+    def _refusal(self, error: openai.APIStatusError, texts: Sequence[str]) -> Exception:
         secrets = [self._api_key.get_secret_value()] if self._api_key else []
-        words = server_words(error.body, secrets=secrets)
-        if error.status_code in _ABOUT_THE_BATCH and (cap := batch_cap(words, sent=sent)):
+        words = server_words(error.body, secrets=secrets, texts=texts)
+        if error.status_code in _ABOUT_THE_BATCH and (cap := batch_cap(words, sent=len(texts))):
             return BatchRefused(cap)
         refused = translate_refusal(
             error.status_code,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 SHOWN_CHARACTERS = 200
+# A shorter one may be a word of the server's own, by which its sentence is understood.
+LEAST_HIDDEN_CHARACTERS = 20
 
 # Ollama: "the input length exceeds the context length".
 # OpenAI and vLLM: "maximum context length is 8192 tokens"; llama.cpp: "input is too large to process";
@@ -33,12 +35,16 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def server_words(body: object, *, secrets: Iterable[str] = ()) -> str:
+def server_words(body: object, *, secrets: Iterable[str] = (), texts: Iterable[str] = ()) -> str:
     """The server's own sentence in an error body: one line of at most 200 characters, secrets as `***`; else empty.
 
-    Only the places where a server speaks itself are read: validation details (`detail` lists) repeat the input.
+    Only the places where a server speaks itself are read: validation details (`detail` lists) repeat the input. Where
+    it repeats one of the `texts` it was sent (of 20 characters or more) there, an ellipsis stands for it.
     """
     words = _sentence_in(body)
+    for text in texts:
+        if len(text) >= LEAST_HIDDEN_CHARACTERS:
+            words = words.replace(text, "…")
     for secret in secrets:
         if secret:
             words = words.replace(secret, "***")

@@ -336,6 +336,11 @@ class EmbeddingStore:
             rows = await fetch(connection, "begin_look", space.id, seconds)
         return int(rows[0].pauses) if rows else None
 
+    async def look_now(self) -> None:
+        """Somebody asked for it by hand: a pause is over as soon as one worker finds the server well."""
+        async with self._database.autocommit() as connection:
+            await fetch(connection, "look_now")
+
     async def end_look(self, space: Space) -> None:
         """We do not look after all: the next one may at once."""
         async with self._database.autocommit() as connection:

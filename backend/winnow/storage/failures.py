@@ -122,6 +122,11 @@ class FailureStore:
         """
         return await self._decide("retry_troubles", kind, ids)
 
+    async def look_now(self) -> None:
+        """A pause of the model server is over as soon as one worker finds it well."""
+        async with self._database.autocommit() as connection:
+            await fetch(connection, "look_now")
+
     async def forget(self, kind: Kind, ids: Sequence[int] | None) -> list[int]:
         """Sets rows aside until their text changes, and says which.
 

@@ -13,6 +13,7 @@ from winnow.storage.named import fetch
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from winnow.errors import WinnowError
     from winnow.storage.embeddables import Embeddable
 
 log = structlog.get_logger(__name__)
@@ -54,11 +55,17 @@ async def lock_spaces(connection: AsyncConnection) -> None:
         await fetch(connection, "lock_table", kind=kind)
 
 
+async def note_unprobed(connection: AsyncConnection, error: WinnowError) -> None:
+    """Notes why there is no space yet, for those who watch."""
+    await fetch(connection, "note_unprobed", type(error).__name__, str(error))
+
+
 async def create_space(connection: AsyncConnection, identity: EmbedderIdentity, dimensions: int) -> Space:
     """Makes a space the active one and gives every embeddable table a column and an index to its measure.
 
     To be called in a transaction that holds `lock_spaces`, and while no vector is stored.
     """
+    await fetch(connection, "forget_unprobed")
     await fetch(connection, "retire_space")
     rows = await fetch(
         connection,

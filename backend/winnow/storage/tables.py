@@ -11,6 +11,7 @@ from sqlalchemy import (
     ARRAY,
     REAL,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -324,6 +325,18 @@ class EmbeddingBatch(SQLModel, table=True):
     tokens: int | None = Field(default=None, sa_type=BigInteger)
     seconds: float = Field(sa_type=REAL)
     finished_at: datetime | None = Field(default=None, sa_column=_now("finished_at"))
+
+
+class Unprobed(SQLModel, table=True):
+    """Why the model cannot be probed, before there is a space; one row, or none."""
+
+    __tablename__: ClassVar[Any] = "unprobed"
+    __table_args__: ClassVar[Any] = (CheckConstraint("single", name="unprobed_single"),)
+
+    single: bool = Field(default=True, sa_column=Column("single", Boolean, primary_key=True, server_default=text("true")))
+    since: datetime | None = Field(default=None, sa_column=_now("since"))
+    error_kind: str = Field(sa_type=Text)
+    because: str = Field(sa_type=Text)
 
 
 class Counter(SQLModel, table=True):

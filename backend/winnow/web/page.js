@@ -64,9 +64,10 @@ async function status() {
   clearTimeout(next);
   try {
     const s = await ask("api/v1/status");
+    const workers = s.queue ? s.queue.workers.length : 0;
     const part = (kind, c) => `${c.embedded.toLocaleString()} of ${c.total.toLocaleString()} ${kind}`;
     $("status").textContent = `Embedded by ${s.space ?? s.embedder}: ` + Object.entries(s.embeddings).map(([k, c]) => part(k, c)).join(", ")
-      + `. ${s.queue ? s.queue.workers.length : 0} worker(s), ${s.idle ? "idle" : "at work"}`
+      + `. ${workers === 1 ? "1 worker" : `${workers} workers`}, ${s.paused ? "waiting" : s.idle ? "idle" : "at work"}`
       + `${s.eta_seconds > 60 ? `, about ${Math.ceil(s.eta_seconds / 60)} min left` : ""}.`;
     const failed = Object.entries(s.embeddings).filter(([, c]) => c.failed).map(([k, c]) => `${c.failed.toLocaleString()} ${k}`);
     const troubles = [s.paused && `Paused: ${s.paused.reason}`, failed.length && `Failed: ${failed.join(", ")}; see winnow failed list.`].filter(Boolean);

@@ -296,12 +296,19 @@ SELECT (SELECT count(*) FROM {table}) AS total,
 -- name: progress
 SELECT kind, total, embedded, pending, in_hand, waiting, failed, skipped, oldest_pending FROM embedding_progress
 
--- Why the model server of the active space is not asked just now; no row while it is.
+-- Why the model server of the active space, or of the first one to be, is not asked just now; no row while it is.
 -- name: read_pause
 SELECT pauses, extract(epoch FROM now() - paused_since)::float8 AS seconds_since,
        greatest(extract(epoch FROM paused_until - now())::float8, 0) AS seconds_left,
        paused_kind AS error_kind, paused_because AS because
 FROM embedding_spaces WHERE status = 'active' AND pauses > 0
+UNION ALL
+SELECT 1, extract(epoch FROM now() - since)::float8, 0, error_kind, because
+FROM unprobed WHERE NOT EXISTS (SELECT FROM embedding_spaces WHERE status = 'active')
+
+-- Somebody asked for it by hand: the next worker looks at once.
+-- name: look_now
+UPDATE embedding_spaces SET paused_until = least(paused_until, now()) WHERE status = 'active' AND pauses > 0
 
 -- The latest trouble of any kind.
 -- name: last_error

@@ -27,6 +27,14 @@ DELETE FROM embedding_jobs j USING retired WHERE j.space_id = retired.id
 INSERT INTO embedding_spaces (provider, model, dimensions, document_prefix, query_prefix)
 VALUES ($1, $2, $3, $4, $5) RETURNING id
 
+-- Why there is no space yet. $1 error kind, $2 reason.
+-- name: note_unprobed
+INSERT INTO unprobed AS u (error_kind, because) VALUES ($1, left($2, 500))
+ON CONFLICT (single) DO UPDATE SET error_kind = excluded.error_kind, because = excluded.because
+
+-- name: forget_unprobed
+DELETE FROM unprobed
+
 -- Is any vector stored at all?
 -- name: any_vector
 SELECT EXISTS (SELECT FROM {table} WHERE embedding IS NOT NULL) AS stored

@@ -47,6 +47,17 @@ CREATE TABLE embedding_batches (
 CREATE INDEX embedding_batches_finished ON embedding_batches (finished_at);
 """
 
+# Before the first space there is nowhere else to note why a model cannot be probed. One row at most.
+UNPROBED = """
+CREATE TABLE unprobed (
+    single boolean PRIMARY KEY DEFAULT true,
+    since timestamptz NOT NULL DEFAULT now(),
+    error_kind text NOT NULL,
+    because text NOT NULL,
+    CONSTRAINT unprobed_single CHECK (single)
+)
+"""
+
 # Rows that somebody else writes wake the sweeper; what Winnow writes has its own promises. A NOTIFY makes commits queue
 # up behind one another, so only one open transaction at a time sends it: what the others write, the poll finds.
 WAKE = """
@@ -132,6 +143,7 @@ def upgrade() -> None:
     _run(JOBS)
     op.execute(PAUSES)
     _run(BATCHES)
+    op.execute(UNPROBED)
     for statement in WAKE.split("END $$;"):
         if statement.strip():
             op.execute(statement + "END $$")
@@ -175,7 +187,7 @@ def downgrade() -> None:
     for table in TEXTS:
         op.execute(f"ALTER TABLE {table} DROP COLUMN embedded_characters")
     op.execute("DROP FUNCTION public.winnow_rows_inserted, public.winnow_wake")
-    op.execute("DROP TABLE embedding_batches")
+    op.execute("DROP TABLE embedding_batches, unprobed")
     op.execute(
         "ALTER TABLE embedding_spaces DROP COLUMN pauses, DROP COLUMN paused_until, DROP COLUMN paused_since, "
         "DROP COLUMN paused_kind, DROP COLUMN paused_because"
