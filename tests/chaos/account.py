@@ -206,11 +206,11 @@ def _reason(first: Payment, second: Payment, life: Sequence[Event], evidence: Ev
 
 
 def _woke_too_late(first: Payment, second: Payment, evidence: Evidence) -> bool:
-    """Whether the second payer was frozen with the rows in hand, while the first one had them."""
+    """Whether the second payer was frozen with the rows in hand, and asked for them when the first one had them."""
     return any(
         one.frozen
         and one.victim == second.payer
-        and one.began - NOTED_LATE_SECONDS <= first.asked <= one.ended + NOTED_LATE_SECONDS
+        and one.began - NOTED_LATE_SECONDS <= first.asked
         and second.asked <= one.ended + evidence.hold_seconds
         for one in evidence.disturbances
     )

@@ -55,7 +55,7 @@ GAVE_UP = 3
 PAUSE_SECONDS = (1.0, 2.5)
 # The drain, and what a loaded machine takes to tidy up after it.
 END_SECONDS = DRAIN_SECONDS + 10
-SETTLE_SECONDS = 90.0
+SETTLE_SECONDS = 150.0
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Everything goes wrong at once, for a minute, and nothing is lost, nothing wrong, and nothing paid for twice.
+"""Everything goes wrong at once, for a while, and nothing is lost, nothing wrong, and nothing paid for twice.
 
 `CHAOS_SECONDS` and `CHAOS_SEED` make it longer and other; see `make chaos`.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from chaos.world import World
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "45"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "40"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 
 

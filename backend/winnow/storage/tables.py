@@ -333,7 +333,9 @@ class Unprobed(SQLModel, table=True):
     __tablename__: ClassVar[Any] = "unprobed"
     __table_args__: ClassVar[Any] = (CheckConstraint("single", name="unprobed_single"),)
 
-    single: bool = Field(default=True, sa_column=Column("single", Boolean, primary_key=True, server_default=text("true")))
+    single: bool = Field(
+        default=True, sa_column=Column("single", Boolean, primary_key=True, server_default=text("true"))
+    )
     since: datetime | None = Field(default=None, sa_column=_now("since"))
     error_kind: str = Field(sa_type=Text)
     because: str = Field(sa_type=Text)
