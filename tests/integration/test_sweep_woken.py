@@ -74,8 +74,8 @@ async def test_copy_wakes_the_sweeper_and_what_winnow_writes_itself_does_not(
     assert not dispatcher.calls
     rows = [(f"topic {number}",) for number in range(5)]
     await sql.copy_records_to_table("topics", records=rows, columns=["name"])
-    await eventually(lambda: dispatcher.ids(EmbedJob, Kind.TOPICS))
-    assert len(dispatcher.ids(EmbedJob, Kind.TOPICS)) == 6
+    await eventually(lambda: len(dispatcher.ids(EmbedJob, Kind.TOPICS)) == 6)
+    assert Lane.LIVE in dispatcher.lanes, "the latest go first"
 
 
 async def test_of_many_open_transactions_one_notifies_and_none_waits_for_another(

@@ -37,7 +37,19 @@ CHECKOUT = Path(__file__).parents[2]
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env")
 # What a developer or a CI may have set, and the tests must not see.
-FOREIGN = ("WINNOW_", "PG", "DATABASE_URL", "NATS_URL", "OPENAI_", "OLLAMA_", "PYTHON", "FORCE_COLOR", "NO_COLOR")
+FOREIGN = (
+    "WINNOW_",
+    "PG",
+    "DATABASE_URL",
+    "NATS_URL",
+    "OPENAI_",
+    "OLLAMA_",
+    "PYTHON",
+    "FORCE_COLOR",
+    "NO_COLOR",
+    "COLUMNS",
+    "LINES",
+)
 COMMAND_SECONDS = 60.0
 # A process needs a second or two; a loaded machine several times that.
 PATIENCE_SECONDS = 60.0

@@ -147,6 +147,30 @@ class DecideIn(GivenIn):
         return self
 
 
+class ForgetIn(GivenIn):
+    """Which rows: these ids of a kind, or all of the kind that failed. They do not come back by themselves."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"kind": "messages", "ids": [1712, 1713]},
+            "oneOf": [
+                {"required": ["ids"], "properties": {"ids": {"type": "array"}, "all": {"const": False}}},
+                {"required": ["all"], "properties": {"all": {"const": True}, "ids": {"type": "null"}}},
+            ],
+        },
+    )
+
+    kind: Kind
+    ids: list[Id] | None = Field(None, min_length=1, max_length=MOST_IDS)
+    all: StrictBool = False
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Self:
+        if self.all == (self.ids is not None):
+            raise ValueError("give ids, or all: true")
+        return self
+
+
 class RetriedOut(BaseModel):
     """Rows that are pending again, in so many tasks; `left_out` are ids of which nothing of the kind is known.
 

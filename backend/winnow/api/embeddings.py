@@ -12,7 +12,6 @@ from winnow.api.answers import embedding_status_out, failed_in_full_out, failed_
 from winnow.api.problems import problem
 from winnow.api.schemas import LAST_ID
 from winnow.domain.jobs import Kind
-from winnow.errors import InvalidInput
 from winnow.pipeline.failures import Chosen, forget, look_at, retry
 from winnow.pipeline.overview import overview
 from winnow.storage.failures import FIRST, PLACE, FailureStore, Place
@@ -65,9 +64,7 @@ def add_embedding_routes(app: FastAPI, winnow: Winnow) -> None:
         return retried_out(done)
 
     @app.post(FAILED + "/forget", summary="Leave failed rows without a vector until their text changes")
-    async def forget_failed(body: schemas.DecideIn) -> schemas.ForgottenOut:
-        if body.kind is None:
-            raise InvalidInput("kind: say of which kind; what is forgotten does not come back by itself")
+    async def forget_failed(body: schemas.ForgetIn) -> schemas.ForgottenOut:
         return forgotten_out(await forget(store, _chosen(body)))
 
 
@@ -78,5 +75,5 @@ def _nothing_noted(kind: Kind, row_id: int) -> JSONResponse:
     )
 
 
-def _chosen(body: schemas.DecideIn) -> Chosen:
+def _chosen(body: schemas.DecideIn | schemas.ForgetIn) -> Chosen:
     return Chosen(kind=body.kind, ids=tuple(body.ids) if body.ids is not None else None)
