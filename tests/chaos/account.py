@@ -5,8 +5,8 @@ A second payment needs a reason of its own in its own time. Between two payments
 
 - a stored vector of it that was lost again (the row was edited or deleted, and the text came back), or
 - a disturbance that can cost the first of the two: its payer was killed or frozen, lost its lease, was cut off in the
-  end of its drain; the row was edited or deleted while the answer was in hand. Or the second payer was frozen while the
-  first did its work, and asked when it woke.
+  end of its drain; the row was edited or deleted while the answer was in hand. Or one of the two payers had been frozen
+  with the row in hand, and asked for it when it woke, while the other one had it.
 
 Anything else is money for nothing, and the test fails. What befell NATS, PostgreSQL or the connections to them is never
 a reason by itself.
@@ -190,6 +190,8 @@ def _reason(first: Payment, second: Payment, life: Sequence[Event], evidence: Ev
     between = [event for event in life if first.asked <= event.at <= second.asked]
     if _woke_too_late(first, second, evidence):
         return "a frozen worker asked for what was not its own any more"
+    if _edited_in_hand(life, first.asked - evidence.hold_seconds, second.asked):
+        return "its row was edited or deleted in hand"
     if any(event.what == "stored" for event in between):
         return None if _holders(life, second.asked) else "its row was edited or deleted, and the text came back"
     until = min(second.asked, first.answered + evidence.hold_seconds)
@@ -198,22 +200,26 @@ def _reason(first: Payment, second: Payment, life: Sequence[Event], evidence: Ev
         hits = disturbance.victim in (None, first.payer) and began <= until and ended >= first.asked
         if disturbance.costs and hits:
             return disturbance.what
-    if any(event.what == "gone" for event in between):
-        return "its row was edited or deleted in hand"
     if any(event.what == "taken over" and evidence.names.get(event.worker or "") == first.payer for event in between):
         return LEASE_LOST
     return None
 
 
 def _woke_too_late(first: Payment, second: Payment, evidence: Evidence) -> bool:
-    """Whether the second payer was frozen with the rows in hand, and asked for them when the first one had them."""
+    """Whether one of the payers had been frozen with the rows in hand, and asked for them although they were lost."""
     return any(
         one.frozen
-        and one.victim == second.payer
-        and one.began - NOTED_LATE_SECONDS <= first.asked
-        and second.asked <= one.ended + evidence.hold_seconds
+        and one.victim == payment.payer
+        and one.began - NOTED_LATE_SECONDS <= payment.asked <= one.ended + evidence.hold_seconds
         for one in evidence.disturbances
+        for payment in (first, second)
     )
+
+
+def _edited_in_hand(life: Sequence[Event], since: float, until: float) -> bool:
+    """Whether a row lost this text before it had its vector, when a payer may have had the row in hand."""
+    stored = {event.entity for event in life if event.what == "stored" and event.at <= until}
+    return any(event.what == "gone" and since <= event.at <= until and event.entity not in stored for event in life)
 
 
 def _holders(life: Sequence[Event], moment: float) -> set[tuple[Kind, int]]:

@@ -8,8 +8,9 @@ import pytest
 
 from chaos.model import ChaosOllama, ChaosOpenAI, ChaosServer
 from chaos.processes import Nursery
+from chaos.record import keep_record
 from chaos.servers import KillablePostgres, WipeableNats
-from chaos.world import World, start_record
+from chaos.world import World
 from plugins.postgres import LoopThread, _open_folder, _quick_folder
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ async def world(
     server = WipeableNats(tmp_path / "nats")
     await server.start()
     async with killable_postgres.database() as url:
-        await start_record(url)
+        await keep_record(url)
         world = World(killable_postgres, url, server, model, nursery, tmp_path / "nobody's")
         yield world
         world.close()

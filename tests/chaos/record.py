@@ -6,13 +6,12 @@ Winnow knows nothing of them. They stand in the transaction that they tell of: w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import asyncpg
 
 from winnow.domain.jobs import Kind
 from winnow.storage.embeddables import EMBEDDABLES
-
-if TYPE_CHECKING:
-    import asyncpg
 
 What = Literal["born", "changed", "stored", "emptied", "gone", "taken over"]
 
@@ -77,6 +76,23 @@ FROM chaos.record ORDER BY moment, id
 """
 
 
+# Rows by their embedded text; for topics and atoms it is of two columns, joined by a line break.
+INSERTS = {
+    Kind.MESSAGES: """
+        INSERT INTO messages (source, channel, external_id, text, sent_at)
+        SELECT 'chaos', 'tests', gen_random_uuid()::text, text, now() FROM unnest($1::text[]) AS given (text)
+        RETURNING id""",
+    Kind.TOPICS: """
+        INSERT INTO topics (name, description) SELECT split_part(text, E'\\n', 1), split_part(text, E'\\n', 2)
+        FROM unnest($1::text[]) AS given (text) RETURNING id""",
+    Kind.ATOMS: """
+        INSERT INTO atoms (type, title, content)
+        SELECT (ARRAY['problem', 'solution', 'decision', 'question'])[row_number() OVER (PARTITION BY text)],
+               split_part(text, E'\\n', 1), split_part(text, E'\\n', 2)
+        FROM unnest($1::text[]) AS given (text) RETURNING id""",
+}
+
+
 @dataclass(frozen=True)
 class Event:
     """Something that happened to a row: when it was committed (`time.time`), what, its text then, the vector it got.
@@ -106,11 +122,16 @@ class Row:
     error: str | None
 
 
-async def keep_record(sql: asyncpg.Connection) -> None:
+async def keep_record(database_url: str) -> None:
     """Starts the record in a database of the current schema."""
-    await sql.execute(TABLE)
-    for kind, embeddable in EMBEDDABLES.items():
-        await sql.execute(OF_A_KIND.format(table=kind.value, old=embeddable.text("old."), new=embeddable.text("new.")))
+    sql = await asyncpg.connect(database_url)
+    try:
+        await sql.execute(TABLE)
+        for kind, embeddable in EMBEDDABLES.items():
+            texts = {"old": embeddable.text("old."), "new": embeddable.text("new.")}
+            await sql.execute(OF_A_KIND.format(table=kind.value, **texts))
+    finally:
+        await sql.close()
 
 
 async def read_record(sql: asyncpg.Connection) -> list[Event]:

@@ -15,11 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import asyncpg
-
 from chaos.account import LEASE_LOST
 from chaos.model import Mishap, Plan
-from chaos.world import DRAIN_SECONDS, LEASE_SECONDS, PATIENCE_SECONDS
+from chaos.world import DRAIN_SECONDS, LEASE_SECONDS, LOST, PATIENCE_SECONDS
 from chaos.writers import ApiWriter, CopyWriter, Expected, OrmWriter, SqlWriter
 
 if TYPE_CHECKING:
@@ -131,7 +129,7 @@ class Storm:
     async def _look(self) -> None:
         """Counts add up at any moment; and no wait is longer than the storm has time for."""
         while not self._calm.is_set():
-            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with suppress(*LOST):
                 await self.world.progress()
                 await self.world.shorten_waits()
             await asyncio.sleep(0.5)

@@ -111,3 +111,11 @@ def test_rows_on_their_way_and_rows_that_failed_for_nothing_are_found() -> None:
 
 def test_a_vector_that_nobody_paid_for_is_found() -> None:
     assert len(account(rows=(row(),)).faults) == 1
+
+
+def test_a_row_that_was_edited_in_hand_is_a_reason_and_one_that_had_its_vector_is_not() -> None:
+    twin = event(10.2, "stored", entity=2)
+    edited = (event(9, "born"), event(9.5, "gone"), twin)
+    assert account(paid(10), paid(11, "two"), events=edited, rows=(row(entity=2),)).faults == []
+    embedded = (event(8, "stored"), event(9.5, "gone"), twin)
+    assert len(account(paid(10), paid(11, "two"), events=embedded, rows=(row(entity=2),)).faults) == 1

@@ -27,7 +27,7 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from chaos.account import Account, Disturbance, Evidence, settle_account
-from chaos.record import Event, Row, keep_record, read_record, read_rows
+from chaos.record import INSERTS, Event, Row, read_record, read_rows
 from winnow.bootstrap import Servers, opened
 from winnow.domain.jobs import EmbedJob, Kind, Lane, in_batches
 from winnow.queue.lanes import LANES
@@ -64,23 +64,9 @@ SETTINGS = {
     "WINNOW_BATCH_SIZE": "10",
     "WINNOW_LOG_FORMAT": "json",
 }
-# Rows by their embedded text; for topics and atoms it is of two columns, joined by a line break.
-INSERTS = {
-    Kind.MESSAGES: """
-        INSERT INTO messages (source, channel, external_id, text, sent_at)
-        SELECT 'chaos', 'tests', gen_random_uuid()::text, text, now() FROM unnest($1::text[]) AS given (text)
-        RETURNING id""",
-    Kind.TOPICS: """
-        INSERT INTO topics (name, description) SELECT split_part(text, E'\\n', 1), split_part(text, E'\\n', 2)
-        FROM unnest($1::text[]) AS given (text) RETURNING id""",
-    Kind.ATOMS: """
-        INSERT INTO atoms (type, title, content)
-        SELECT (ARRAY['problem', 'solution', 'decision', 'question'])[row_number() OVER (PARTITION BY text)],
-               split_part(text, E'\\n', 1), split_part(text, E'\\n', 2)
-        FROM unnest($1::text[]) AS given (text) RETURNING id""",
-}
 LOOK_SECONDS = 0.1
-GONE = (asyncpg.PostgresConnectionError, OSError)
+# How asyncpg says that a connection or the server is gone; InternalClientError is of one that ended between two steps.
+LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 COUNTED = ("embedded", "pending", "in_hand", "waiting", "failed", "skipped")
 ON_THEIR_WAY = ("pending", "in_hand", "waiting")
 
@@ -99,6 +85,7 @@ class World:
     children: dict[str, Child] = field(default_factory=dict)
     _numbers: Counter[str] = field(default_factory=Counter)
     _looking: asyncpg.Connection | None = None
+    _one_looks: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     # -- processes
 
@@ -261,14 +248,14 @@ class World:
 
     async def look(self, statement: str) -> list[asyncpg.Record]:
         """Runs a statement that may run twice, over a connection that is kept for as long as it lives."""
-        for _ in range(2):
-            if self._looking is None or self._looking.is_closed():
-                self._looking = await asyncpg.connect(self.database_url, timeout=10)
-            with suppress(
-                asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.OperatorInterventionError, *GONE
-            ):
-                return list(await self._looking.fetch(statement))
-            self._looking.terminate()
+        async with self._one_looks:
+            for _ in range(2):
+                with suppress(*LOST):
+                    if self._looking is None or self._looking.is_closed():
+                        self._looking = await asyncpg.connect(self.database_url, timeout=10)
+                    return list(await self._looking.fetch(statement))
+                if self._looking is not None:
+                    self._looking.terminate()
         return await self.sql(statement)
 
     @asynccontextmanager
@@ -321,8 +308,10 @@ class World:
     async def shorten_waits(self, seconds: float = 1.0) -> None:
         """No wait ends later than this from now."""
         soon = f"now() + interval '{seconds} seconds'"
-        await self.sql(f"UPDATE embedding_jobs SET not_before = {soon} WHERE state = 'waiting' AND not_before > {soon}")
-        await self.sql(f"UPDATE embedding_spaces SET paused_until = {soon} WHERE pauses > 0 AND paused_until > {soon}")
+        await self.look(
+            f"UPDATE embedding_jobs SET not_before = {soon} WHERE state = 'waiting' AND not_before > {soon}"
+        )
+        await self.look(f"UPDATE embedding_spaces SET paused_until = {soon} WHERE pauses > 0 AND paused_until > {soon}")
 
     async def streams_empty(self, *, dead_letters: bool = False) -> bool:
         """Whether nothing is left in the streams: no task, none in hand, no dead letter unless they are allowed."""
@@ -396,12 +385,3 @@ class World:
             self._looking.terminate()
         for child in self.children.values():
             child.send(signal.SIGKILL)
-
-
-async def start_record(database_url: str) -> None:
-    """Starts the database's record."""
-    connection = await asyncpg.connect(database_url)
-    try:
-        await keep_record(connection)
-    finally:
-        await connection.close()

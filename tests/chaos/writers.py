@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from chaos.model import NAN, REFUSED
 from chaos.record import KEYS
+from chaos.world import LOST
 from winnow.domain.jobs import Kind
 from winnow.storage.tables import Atom, Message, Topic
 
@@ -32,15 +33,7 @@ if TYPE_CHECKING:
 
     from chaos.record import Row
 
-# InternalClientError: what asyncpg says of a connection that was ended between two of its own steps.
-LOST = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    SQLAlchemyError,
-)
+BROKEN_OFF = (*LOST, SQLAlchemyError)
 TEXT_COLUMNS = {Kind.MESSAGES: "text", Kind.TOPICS: "description", Kind.ATOMS: "content"}
 ATOM_TYPES = ("problem", "solution", "decision", "question", "insight", "idea", "risk", "pattern")
 # The rules find knowledge in these, so that extractions commit topics and atoms of their own in between.
@@ -133,7 +126,7 @@ class SqlWriter:
                     self.expected.perhaps(kind, key, bodies[key])
                     self.living[kind].pop(key, None)
                 await self.write(tools, kind, wanted, known)
-        except LOST as error:
+        except BROKEN_OFF as error:
             self.expected.done[f"broken off ({type(error).__name__})"] += 1
             return
         for key, body in bodies.items():
