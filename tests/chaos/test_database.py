@@ -12,6 +12,7 @@ import pytest
 
 from plugins.postgres import LoopThread
 from winnow.errors import DatabaseUnavailable
+from winnow.storage import engine
 
 if TYPE_CHECKING:
     from chaos.world import World
@@ -74,16 +75,44 @@ async def test_a_connection_that_ends_between_two_steps_of_the_driver_is_weather
     database: Database, turns: int
 ) -> None:
     """After two turns of the loop asyncpg has read the server's farewell, but not yet that nothing more will come."""
-    async with database.autocommit() as connection:
-        pid = (await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
-    loop = LoopThread()  # beside our own loop, which must not turn meanwhile
-    loop.run(terminate(database.url, pid))
-    loop.close()
+    await end_its_connection(database)
     for _ in range(turns):
         await asyncio.sleep(0)
     with suppress(DatabaseUnavailable):
         async with database.autocommit() as connection:
             assert (await connection.exec_driver_sql("SELECT 1")).scalar_one() == 1
+
+
+async def test_an_idle_connection_that_ends_while_it_is_asked_is_replaced(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "IDLE_SECONDS", -1.0)
+    await end_its_connection(database)
+    for _ in range(2):
+        await asyncio.sleep(0)
+    async with database.autocommit() as connection:
+        assert (await connection.exec_driver_sql("SELECT 1")).scalar_one() == 1
+
+
+async def test_a_connection_that_ends_while_it_is_set_up_is_weather(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def register_vector(_connection: asyncpg.Connection) -> None:
+        raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
+
+    monkeypatch.setattr(engine, "register_vector", register_vector)
+    with pytest.raises(DatabaseUnavailable):
+        async with database.autocommit():
+            pass
+
+
+async def end_its_connection(database: Database) -> None:
+    """Ends the pool's one connection, while the loop stands still."""
+    async with database.autocommit() as connection:
+        pid = (await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
+    loop = LoopThread()
+    loop.run(terminate(database.url, pid))
+    loop.close()
 
 
 async def terminate(url: str, pid: int) -> None:

@@ -7,7 +7,7 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from asyncpg.exceptions import InterfaceError, PostgresError
+from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
 from pgvector.asyncpg import register_vector
 from sqlalchemy import event, make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
@@ -96,7 +96,7 @@ def _require_alive(connection: Any, record: ConnectionPoolEntry, _proxy: object)
     if time.monotonic() - record.info.get("used_at", time.monotonic()) > IDLE_SECONDS:
         try:
             connection.run_async(_ping)
-        except (OSError, TimeoutError, PostgresError, InterfaceError) as error:
+        except (OSError, TimeoutError, PostgresError, InterfaceError, InternalClientError) as error:
             connection.driver_connection.terminate()  # what swallowed the question would swallow a farewell
             raise DisconnectionError from error
 

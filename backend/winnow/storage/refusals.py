@@ -6,7 +6,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from asyncpg.exceptions import ClientConfigurationError, TargetServerAttributeNotMatched
+from asyncpg.exceptions import ClientConfigurationError, InternalClientError, TargetServerAttributeNotMatched
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -34,7 +34,8 @@ WORDS: tuple[Words, ...] = (
     # it starts or stops, or has no connection or memory left
     (DatabaseUnavailable, ("57P", "53"), (),
      "the database cannot serve just now ({reason}); try again in a moment, or see in the server's log what it lacks"),
-    (DatabaseUnavailable, ("08",), (OSError, TargetServerAttributeNotMatched),
+    # (asyncpg's own error is of a connection that ended between two of its steps)
+    (DatabaseUnavailable, ("08",), (OSError, TargetServerAttributeNotMatched, InternalClientError),
      "the database does not answer ({reason}); is it up, and is DATABASE_URL right?"),
 )  # fmt: skip
 GONE = "08000"
