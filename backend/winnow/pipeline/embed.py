@@ -93,7 +93,7 @@ async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int]) -> Embedd
 
     Raises:
         SpaceMismatch, Transient, SetupFault: before any row is taken, when there is no space to write into.
-        DatabaseUnavailable: rows in hand come free when their lease runs out.
+        DatabaseUnavailable: before any row is taken; with rows in hand the database is waited for.
     """
     space = await tools.spaces.ours()
     lease = Lease(kind=kind, space=space, token=uuid4(), worker=tools.worker, seconds=tools.lease_seconds)
