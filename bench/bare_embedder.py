@@ -2,7 +2,7 @@
 
     python -m bench.bare_embedder ollama|openai MODEL_URL DATABASE_URL
 
-Two loops side by side, each with a connection to the database and one to the server; batches of 100 rows, requests of
+Two loops side by side, each with a connection to the database and one to the server; batches of rows, requests of
 the size that Winnow sends, vectors decoded the quickest way and written in binary by one UPDATE. No queue, no claim, no
 lease, no check of text, space or vector, no record. It reads jobs from its input, a line each, and answers `done`.
 """
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 AT_ONCE = 2
-BATCH = 100
 TEXTS_OF_OLLAMA = 32  # as providers/ollama.py sends them
 READ = "SELECT id, text FROM messages WHERE id = ANY($1::bigint[]) AND embedding IS NULL"
 WRITE = (
@@ -43,12 +42,12 @@ class BareEmbedder:
 
     process: asyncio.subprocess.Process
 
-    async def embed(self, ids: Sequence[int], *, write: bool = True) -> float:
-        """Embeds these rows, or only asks the server for them; returns the seconds it took."""
+    async def embed(self, ids: Sequence[int], *, write: bool = True, batch: int = 100) -> float:
+        """Embeds these rows, or only asks the server for them, a `batch` at a time; returns the seconds it took."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         started = time.perf_counter()
-        self.process.stdin.write(orjson.dumps({"ids": list(ids), "write": write}) + b"\n")
+        self.process.stdin.write(orjson.dumps({"ids": list(ids), "write": write, "batch": batch}) + b"\n")
         await self.process.stdin.drain()
         answer = await self.process.stdout.readline()
         if answer != b"done\n":
@@ -107,7 +106,8 @@ async def main(style: str, model_url: str, database_url: str) -> None:
     async with httpx.AsyncClient(base_url=model_url, trust_env=False, timeout=60) as client:
         while line := await asyncio.to_thread(sys.stdin.buffer.readline):
             job = orjson.loads(line)
-            batches = [job["ids"][start : start + BATCH] for start in range(0, len(job["ids"]), BATCH)]
+            ids, batch = job["ids"], job["batch"]
+            batches = [ids[start : start + batch] for start in range(0, len(ids), batch)]
             await asyncio.gather(*(_work(client, one, style, batches, write=job["write"]) for one in databases))
             print("done", flush=True)
 

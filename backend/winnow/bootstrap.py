@@ -134,7 +134,8 @@ class Winnow:
 
     def __post_init__(self) -> None:
         self.spaces = Spaces(self.database, self.embedder)
-        self.embeddings = EmbeddingStore(self.database)
+        # Half of the tasks ask the model server, half write what it answered.
+        self.embeddings = EmbeddingStore(self.database, large_writes=max(2, self.settings.bulk_concurrency // 2))
         self.extractions = ExtractionStore(self.database)
         self.dispatcher = TaskDispatcher(self.brokers)
         self.units = UnitsOfWork(self.database, self.dispatcher, batch_size=self.settings.batch_size)

@@ -108,7 +108,7 @@ async def test_each_failure_has_its_error_and_is_not_tried_again_by_the_client(
 
 
 @pytest.mark.parametrize(
-    ("headers", "seconds"), [({}, 7), ({"retry-after-ms": "250"}, 0.25), ({"retry-after": "3"}, 3)]
+    ("headers", "seconds"), [({}, 7), ({"retry-after-ms": "2500"}, 2.5), ({"retry-after": "3"}, 3)]
 )
 async def test_the_servers_wish_is_carried(
     openai_server: OpenAIServer, embedder: OpenAIEmbedder, headers: dict[str, str], seconds: float | None

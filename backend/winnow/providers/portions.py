@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from winnow.errors import SomeInvalid
 from winnow.providers.checking import checked_vectors, utf8_sizes
+from winnow.providers.line import Line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -55,14 +57,17 @@ def first_portion(sizes: Sequence[int], limits: RequestLimits) -> int:
 
 
 class PortionedRequests:
-    """Sends texts in portions through `ask`, one after the other.
+    """Sends texts in portions through `ask`, one after the other, each when it is the batch's turn in the line.
 
     Equal texts are sent once. When a later portion fails, the good vectors of the earlier ones are kept (the latest
     4,096) for the call that tries again: a text is paid for once even though the caller gets all or nothing.
     """
 
-    def __init__(self, ask: Callable[[list[str]], Awaitable[Answer]], *, limits: RequestLimits) -> None:
+    def __init__(
+        self, ask: Callable[[list[str]], Awaitable[Answer]], *, limits: RequestLimits, line: Line | None = None
+    ) -> None:
         self._ask = ask
+        self._line = line or Line()
         self._kept: dict[str, NDArray[np.float32]] = {}
         self.limits = limits
 
@@ -77,11 +82,12 @@ class PortionedRequests:
         found = {text: self._kept.pop(text) for text in sizes if text in self._kept}
         useless: dict[str, str] = {}
         counted: list[int | None] = []
+        place = self._line.place(len(sizes))
         try:
             while missing := [text for text in sizes if text not in found and text not in useless]:
                 portion = missing[: first_portion([sizes[text] for text in missing], self.limits)]
                 try:
-                    answer = await self._ask(portion)
+                    answer = await self._line.ask(place, partial(self._ask, portion))
                 except BatchRefused as refusal:
                     self.limits = replace(self.limits, texts=max(1, min(refusal.cap, len(portion) - 1)))
                     continue
