@@ -51,6 +51,9 @@ async def work(winnow: Winnow, lanes: Sequence[Lane], stop: asyncio.Event) -> No
     async with asyncio.TaskGroup() as group:
         for lane, receiver in zip(lanes, receivers, strict=True):
             group.create_task(receiver.listen(stop), name=f"lane {lane.value}")
+        await stop.wait()
+        if tasks := sum(receiver.in_hand for receiver in receivers):
+            log.info("worker.finishing", tasks=tasks, at_most_seconds=settings.drain_seconds)
     log.info("worker.stopped")
 
 

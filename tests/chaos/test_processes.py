@@ -55,6 +55,7 @@ async def test_what_it_cannot_finish_in_time_it_gives_back_at_once(world: World)
     worker.send(signal.SIGTERM)
     assert await worker.ended(DRAIN_SECONDS + LEEWAY_SECONDS) == 0
     world.note("SIGTERM", began, victim=worker.name, costs=True)
+    assert "worker.finishing" in worker.output, "it says what it waits for"
     assert (await world.progress())["pending"] == len(texts)
     world.model.delay_seconds = 0
     world.start_worker()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import numpy as np
 import pytest
 
+from plugins.jetstream import eventually
 from plugins.pipeline import SteeredEmbedder, add_messages, add_row, another, come_due, job_of, vector_in
 from winnow.domain.jobs import Kind
 from winnow.errors import ProviderUnavailable
 from winnow.pipeline.embed import Embedded, embed_rows
 from winnow.pipeline.spaces import Spaces
 from winnow.providers.local import LocalEmbedder
+from winnow.storage.embeddings import LARGE_WRITE_ROWS, EmbeddingStore, Lease
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -343,3 +346,29 @@ async def test_no_transaction_is_open_while_the_model_thinks(
     embedder.during = look
     await embed_rows(embedding, M, ids)
     assert seen == [0, 0]
+
+
+async def test_large_writes_stand_in_line_and_small_ones_do_not(
+    embedding: Embedding, database: Database, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, [f"row {number}" for number in range(3 * LARGE_WRITE_ROWS + 1)])
+    store, space = EmbeddingStore(database, large_writes=2), await embedding.spaces.ours()
+    lease = Lease(kind=M, space=space, token=uuid4(), worker="test", seconds=30)
+    rows = await store.read(lease, list(await store.claim(lease, ids)))
+    vectors = dict.fromkeys(ids, np.ones(space.dimensions, dtype=np.float32))
+    batches = [rows[:LARGE_WRITE_ROWS], rows[LARGE_WRITE_ROWS : 2 * LARGE_WRITE_ROWS], rows[2 * LARGE_WRITE_ROWS : -1]]
+    async with database.transaction() as holder:
+        await holder.exec_driver_sql("LOCK TABLE messages IN EXCLUSIVE MODE")
+        writes = [asyncio.create_task(store.write(lease, batch, vectors)) for batch in [*batches, rows[-1:]]]
+
+        async def waiting() -> int:
+            found: int = await sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return found
+
+        async def three_wait() -> bool:
+            return await waiting() == 3
+
+        await eventually(three_wait)
+        await asyncio.sleep(0.2)
+        assert await waiting() == 3, "two large ones and the small one"
+    assert sum(len(written) for written in await asyncio.gather(*writes)) == len(ids)

@@ -230,6 +230,24 @@ async def test_a_row_that_its_workers_die_with_is_run_alone_and_in_the_end_left_
     assert await sql.fetchval("SELECT count(*) FROM messages WHERE embedding IS NOT NULL") == 2
 
 
+async def test_innocent_rows_whose_workers_died_are_all_done_by_one_task_one_by_one(
+    embedding: Embedding, embedder: SteeredEmbedder, sql: asyncpg.Connection
+) -> None:
+    texts = ["one", "two", "three", "four"]
+    ids = await add_messages(sql, [*texts, "never died"])
+    for text in texts:
+        embedder.refusals[text] = ZeroDivisionError()
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            await embed_rows(embedding, M, ids[:4])
+        await come_due(sql)
+    embedder.refusals.clear()
+    embedder.calls.clear()
+    assert await embed_rows(embedding, M, ids) == Embedded(embedded=5)
+    assert embedder.calls == [("never died",), *((text,) for text in texts)]
+    assert not await sql.fetchval("SELECT count(*) FROM embedding_jobs")
+
+
 # -- told to whoever listens
 
 

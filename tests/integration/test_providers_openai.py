@@ -119,6 +119,19 @@ async def test_the_servers_wish_is_carried(
     assert caught.value.retry_after_seconds == seconds
 
 
+async def test_a_rate_limit_is_waited_out_but_by_a_search(
+    openai_server: OpenAIServer, embedder: OpenAIEmbedder
+) -> None:
+    for _ in range(3):
+        openai_server.fail_next("rate_limited", headers={"retry-after-ms": "20"})
+    result = await embedder.embed(["x"], input_type="document")
+    assert result.vectors.shape == (1, 64)
+    assert len(openai_server.requests) == 4
+    openai_server.fail_next("rate_limited", headers={"retry-after-ms": "20"})
+    with pytest.raises(ProviderBusy):
+        await embedder.embed(["x"], input_type="query")
+
+
 async def test_the_cap_of_another_server_is_learned_once(openai_server: OpenAIServer, embedder: OpenAIEmbedder) -> None:
     openai_server.max_texts = 32
     texts = [f"message {n}" for n in range(100)]

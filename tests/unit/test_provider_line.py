@@ -1,187 +1,317 @@
-"""Requests to one server: the first in line next, no more at once than it can use, no faster than it lets in."""
+"""Requests to one server: the first in line next, no more at once than it can use, no faster than it lets in.
+
+Time is the loop's own and passes at once, so minutes cost milliseconds and nothing depends on the machine.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import selectors
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from typing_extensions import override
 
-from winnow.errors import ProviderBusy, ProviderUnavailable
-from winnow.providers.line import PATIENCE_SECONDS, Line, Place
+from winnow.errors import ProviderBusy, ProviderUnavailable, TextRefused
+from winnow.providers.line import PATIENCE_SECONDS, SMALL_TEXTS, Line, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Request = Callable[[], Awaitable[Any]]
+LARGE = SMALL_TEXTS
+ANSWER_SECONDS = 0.15
 
 
-class Clock:
-    """A loop's time that passes at once: whoever sleeps is waited for."""
+class _JumpingSelector(selectors.SelectSelector):
+    """Waits for nothing: the loop's clock goes on to its next timer instead."""
+
+    now = 1000.0
+
+    @override
+    def select(self, timeout: float | None = None) -> Any:
+        assert timeout is not None, "everybody waits, and nothing will ever happen"
+        self.now += max(timeout, 0.0)
+        return super().select(0)
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """A loop whose time passes at once."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
 
-    def __call__(self) -> float:
-        return self.now
+    @override
+    def time(self) -> float:
+        return self._jumping.now
+
+
+@pytest.fixture
+def loop() -> Iterator[JumpingLoop]:
+    made = JumpingLoop()
+    yield made
+    made.close()
 
 
 class Server:
-    """Notes who asked, and answers when it is told to."""
+    """Takes its time over an answer, and notes who asked when, and how many were at it at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: JumpingLoop) -> None:
+        self.loop = loop
         self.asked: list[str] = []
-        self.answers: dict[str, asyncio.Event] = {}
+        self.in_flight = self.most_in_flight = 0
 
     async def request(self, name: str) -> str:
         self.asked.append(name)
-        await self.answers.setdefault(name, asyncio.Event()).wait()
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await asyncio.sleep(ANSWER_SECONDS)
+        finally:
+            self.in_flight -= 1
         return name
-
-    async def answer(self, name: str) -> None:
-        self.answers[name].set()
-        await settled()
 
 
 class LimitedServer:
-    """Lets one request in every `interval` seconds; refuses others, with the time that is left as its wish."""
+    """A bucket of `burst` requests that fills at `rate` a second; `whole_seconds`: its wish is `Retry-After: 1`."""
 
-    def __init__(self, interval: float) -> None:
-        self.interval = interval
-        self.open_at = 0.0
-        self.refused = 0
-        self.served: list[str] = []
+    def __init__(self, loop: JumpingLoop, *, rate: float, burst: int = 1, whole_seconds: bool = False) -> None:
+        self.loop, self.rate, self.burst, self.whole_seconds = loop, rate, burst, whole_seconds
+        self.tokens, self.filled_at = float(burst), loop.time()
+        self.served = self.refused = 0
 
-    async def request(self, name: str) -> str:
-        now = asyncio.get_running_loop().time()
-        if now < self.open_at:
+    async def request(self) -> None:
+        now = self.loop.time()
+        self.tokens = min(self.burst, self.tokens + (now - self.filled_at) * self.rate)
+        self.filled_at = now
+        if self.tokens < 1 - 1e-6:
             self.refused += 1
-            raise ProviderBusy("slowly", retry_after_seconds=self.open_at - now + 0.001)
-        self.open_at = now + self.interval
-        self.served.append(name)
-        return name
+            rest = (1 - self.tokens) / self.rate
+            raise ProviderBusy("slowly", retry_after_seconds=1.0 if self.whole_seconds else rest + 0.001)
+        self.tokens -= 1
+        self.served += 1
+        await asyncio.sleep(ANSWER_SECONDS)
 
 
-async def settled() -> None:
-    """Everybody who can go on has gone on."""
-    for _ in range(10):
-        await asyncio.sleep(0)
+def refusing(error: Exception, asked: list[float], loop: JumpingLoop) -> Request:
+    async def refuse() -> None:
+        asked.append(loop.time())
+        raise error
+
+    return refuse
 
 
-async def test_no_more_are_in_flight_than_the_server_can_use() -> None:
-    line, server = Line(at_once=2), Server()
-    tasks = [asyncio.create_task(line.ask(line.place(10), partial(server.request, name))) for name in "abc"]
-    await settled()
-    assert server.asked == ["a", "b"]
-    await server.answer("b")
-    assert server.asked == ["a", "b", "c"]
-    for name in "ac":
-        await server.answer(name)
-    assert [await task for task in tasks] == ["a", "b", "c"]
+# -- order
 
 
-async def test_a_batch_that_came_first_is_finished_first() -> None:
-    line, server = Line(at_once=1), Server()
-    first, second = line.place(100), line.place(100)
+def test_no_more_are_in_flight_than_the_server_can_use(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        line, server = Line(at_once=2, clock=loop.time), Server(loop)
+        names = list("abcdefg")
+        answers = [line.ask(line.place(LARGE), partial(server.request, name)) for name in names]
+        assert await asyncio.gather(*answers) == names
+        assert server.asked == names
+        assert server.most_in_flight == 2
 
-    async def batch(place: Place, names: str) -> None:
-        for name in names:
-            await line.ask(place, partial(server.request, name))
-
-    tasks = [asyncio.create_task(batch(first, "abc")), asyncio.create_task(batch(second, "xy"))]
-    await settled()
-    for name in "abcxy":
-        await server.answer(name)
-    assert server.asked == list("abcxy")
-    await asyncio.gather(*tasks)
+    loop.run_until_complete(scene())
 
 
-async def test_a_small_batch_goes_before_large_ones() -> None:
-    line, server = Line(at_once=1), Server()
-    sizes = {"in flight": 100, "large": 100, "small": 1}
-    tasks = [
-        asyncio.create_task(line.ask(line.place(texts), partial(server.request, name))) for name, texts in sizes.items()
-    ]
-    await settled()
-    for name in ("in flight", "small", "large"):
-        await server.answer(name)
-    assert server.asked == ["in flight", "small", "large"]
-    await asyncio.gather(*tasks)
+def test_a_batch_that_came_first_is_finished_first(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        line, server = Line(at_once=1, clock=loop.time), Server(loop)
+
+        async def batch(place: Place, names: str) -> None:
+            for name in names:
+                await line.ask(place, partial(server.request, name))
+
+        await asyncio.gather(batch(line.place(LARGE), "abc"), batch(line.place(LARGE + 9), "xy"))
+        assert server.asked == list("abcxy")
+
+    loop.run_until_complete(scene())
 
 
-async def test_who_gives_up_in_the_line_holds_up_nobody() -> None:
-    line, server = Line(at_once=1), Server()
-    tasks = [asyncio.create_task(line.ask(line.place(1), partial(server.request, name))) for name in "abc"]
-    await settled()
-    tasks[1].cancel()
-    tasks[0].cancel()  # in flight: its answer will not be waited for
-    await settled()
-    assert server.asked == ["a", "c"]
-    await server.answer("c")
-    assert await tasks[2] == "c"
-    for task in tasks[:2]:
-        with suppress(asyncio.CancelledError):
-            await task
-        assert task.cancelled()
+def test_a_small_batch_goes_before_large_ones(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        line, server = Line(at_once=1, clock=loop.time), Server(loop)
+        sizes = {"in flight": LARGE, "large": LARGE, "small": SMALL_TEXTS - 1, "larger": 2 * LARGE, "one": 1}
+        await asyncio.gather(
+            *(line.ask(line.place(size), partial(server.request, name)) for name, size in sizes.items())
+        )
+        assert server.asked == ["in flight", "small", "one", "large", "larger"]
+
+    loop.run_until_complete(scene())
 
 
-async def test_other_errors_are_the_callers_and_free_the_place() -> None:
-    line = Line(at_once=1)
+def test_who_gives_up_holds_up_nobody(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        line, server = Line(at_once=1, clock=loop.time), Server(loop)
+        tasks = [asyncio.create_task(line.ask(line.place(1), partial(server.request, name))) for name in "abcd"]
+        await asyncio.sleep(0.01)
+        tasks[1].cancel()  # in the line
+        tasks[0].cancel()  # in flight
+        assert await tasks[2] == "c"
+        tasks[3].cancel()  # just let in
+        assert await line.ask(line.place(1), partial(server.request, "e")) == "e"
+        assert server.asked == ["a", "c", "d", "e"]
 
-    async def away() -> None:
-        raise ProviderUnavailable("away")
-
-    for _ in range(3):
-        with pytest.raises(ProviderUnavailable):
-            await line.ask(line.place(1), away)
-    await line.ask(line.place(1), settled)
+    loop.run_until_complete(scene())
 
 
-async def test_a_limited_rate_is_kept_to_in_order_and_learned() -> None:
-    line, server = Line(), LimitedServer(interval=0.02)
-    names = [f"{number:02}" for number in range(40)]
-    await asyncio.gather(*(line.ask(line.place(10), partial(server.request, name)) for name in names[:4]))
-    after_the_first = server.refused
-    served = await asyncio.gather(*(line.ask(line.place(10), partial(server.request, name)) for name in names[4:]))
-    assert served == names[4:]
-    assert sorted(server.served) == names
-    # Every request would be refused at least once by such a server, had nothing been learned of its pace.
-    assert server.refused - after_the_first < 18, "requests were sent faster than the server had shown it takes them"
+def test_who_gives_up_before_a_limited_rate_lets_it_in_holds_up_nobody(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        line, server = Line(clock=loop.time), LimitedServer(loop, rate=1)
+        tasks = [asyncio.create_task(line.ask(line.place(LARGE), server.request)) for _ in range(3)]
+        await asyncio.sleep(0.5)
+        tasks[1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert server.served == 2
+        assert loop.time() < 1003
+
+    loop.run_until_complete(scene())
+
+
+def test_other_errors_are_the_callers_and_free_the_place(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        line, asked = Line(at_once=1, clock=loop.time), list[float]()
+        for _ in range(3):
+            with pytest.raises(ProviderUnavailable):
+                await line.ask(line.place(1), refusing(ProviderUnavailable("away"), asked, loop))
+        assert len(asked) == 3
+
+    loop.run_until_complete(scene())
+
+
+# -- a limited rate
+
+
+@pytest.mark.parametrize(
+    ("burst", "whole_seconds", "least"), [(1, False, 0.95), (2, False, 0.95), (10, False, 0.95), (10, True, 0.9)]
+)
+def test_what_a_limited_rate_gives_is_used_and_hardly_ever_overstepped(
+    loop: JumpingLoop, burst: int, whole_seconds: bool, least: float
+) -> None:
+    async def scene() -> None:
+        line = Line(clock=loop.time)
+        server = LimitedServer(loop, rate=500 / 60, burst=burst, whole_seconds=whole_seconds)
+
+        async def task() -> None:
+            while loop.time() < 1120:
+                await line.ask(line.place(LARGE), server.request)
+
+        await asyncio.gather(*(task() for _ in range(4)))
+        assert server.served >= least * 120 * server.rate
+        assert server.refused <= 0.1 * server.served
+
+    loop.run_until_complete(scene())
+
+
+def test_one_refusal_slows_nobody_down_for_long(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        line, server, asked = Line(clock=loop.time), Server(loop), list[float]()
+        refusals = iter([ProviderBusy("slowly", retry_after_seconds=1.0)])
+
+        async def request() -> str:
+            for refusal in refusals:
+                asked.append(loop.time())
+                raise refusal
+            return await server.request("")
+
+        for _ in range(600):
+            await line.ask(line.place(LARGE), request)
+        assert len(asked) == 1
+        assert loop.time() - 1000 < 1.1 * (600 * ANSWER_SECONDS + 1)
+
+    loop.run_until_complete(scene())
+
+
+def test_a_pair_now_and_then_is_spaced_and_not_slower_each_time(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        line, server, slowest = Line(clock=loop.time), LimitedServer(loop, rate=500 / 60), 0.0
+        for _ in range(60):
+            await asyncio.sleep(2)
+            began = loop.time()
+            await asyncio.gather(*(line.ask(line.place(1), server.request) for _ in range(2)))
+            slowest = max(slowest, loop.time() - began)
+        assert slowest < 0.5
+        assert server.refused < 30
+
+    loop.run_until_complete(scene())
+
+
+def test_who_is_refused_keeps_the_place(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        line, limited, order = Line(clock=loop.time), LimitedServer(loop, rate=5), list[int]()
+
+        async def ask(number: int) -> None:
+            await line.ask(line.place(LARGE), limited.request)
+            order.append(number)
+
+        await asyncio.gather(*(ask(number) for number in range(12)))
+        assert order == sorted(order)
+
+    loop.run_until_complete(scene())
+
+
+def test_who_is_not_patient_goes_without_rather_than_wait(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        line, asked = Line(clock=loop.time), list[float]()
+        busy = refusing(ProviderBusy("slowly", retry_after_seconds=1.0), asked, loop)
+        for _ in range(3):
+            with pytest.raises(ProviderBusy):
+                await line.ask(line.place(1), busy, is_patient=False)
+        assert (len(asked), loop.time()) == (1, 1000), "the second and the third know already"
+        await asyncio.sleep(1.1)
+        await line.ask(line.place(1), partial(Server(loop).request, ""), is_patient=False)
+
+    loop.run_until_complete(scene())
+
+
+# -- no limited rate
 
 
 @pytest.mark.parametrize("wish", [None, 0.0, 2.5, 600.0])
-async def test_a_refusal_that_is_no_rate_limit_is_the_callers(wish: float | None) -> None:
-    line, asked = Line(), 0
+def test_a_refusal_that_is_no_rate_limit_is_the_callers(loop: JumpingLoop, wish: float | None) -> None:
+    async def scene() -> None:
+        line, asked = Line(clock=loop.time), list[float]()
+        with pytest.raises(ProviderBusy):
+            await line.ask(line.place(1), refusing(ProviderBusy("busy", retry_after_seconds=wish), asked, loop))
+        assert len(asked) == 1
 
-    async def refuse() -> None:
-        nonlocal asked
-        asked += 1
-        raise ProviderBusy("busy", retry_after_seconds=wish)
-
-    with pytest.raises(ProviderBusy):
-        await line.ask(line.place(1), refuse)
-    assert asked == 1
+    loop.run_until_complete(scene())
 
 
-async def test_a_server_that_only_ever_refuses_is_ill() -> None:
-    clock, asked = Clock(), 0
-    line = Line(clock=clock)
+def test_a_server_that_only_ever_refuses_is_ill_for_all_at_once(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        line, asked = Line(clock=loop.time), list[float]()
+        busy = refusing(ProviderBusy("slowly", retry_after_seconds=1.0), asked, loop)
+        tasks = (line.ask(line.place(LARGE), busy) for _ in range(12))
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {ProviderBusy}
+        assert PATIENCE_SECONDS - 3 < asked[-1] - 1000 < PATIENCE_SECONDS + 1
+        assert len(asked) < 2 * PATIENCE_SECONDS + 24
 
-    async def refuse() -> None:
-        nonlocal asked
-        asked += 1
-        clock.now += 1.0  # and so does the line's waiting: the wish is over when it looks
-        raise ProviderBusy("slowly", retry_after_seconds=0.001)
-
-    with pytest.raises(ProviderBusy):
-        await _with_time_passing(line, clock, refuse)
-    assert 2 <= asked <= PATIENCE_SECONDS + 1
+    loop.run_until_complete(scene())
 
 
-async def _with_time_passing(line: Line, clock: Clock, refuse: object) -> None:
-    async def passing() -> None:
-        while True:
-            await asyncio.sleep(0.001)
-            clock.now += 0.01
+@pytest.mark.parametrize("between", [TextRefused("odd"), ProviderUnavailable("away"), None])
+def test_refusals_far_apart_have_nothing_to_do_with_each_other(loop: JumpingLoop, between: Exception | None) -> None:
+    async def scene() -> None:
+        line = Line(clock=loop.time)
+        for _ in range(3):
+            answers: list[Exception | None] = [ProviderBusy("slowly", retry_after_seconds=0.5), between]
 
-    time = asyncio.create_task(passing())
-    try:
-        await line.ask(line.place(1), refuse)  # type: ignore[arg-type]
-    finally:
-        time.cancel()
+            async def request(answers: list[Exception | None] = answers) -> None:
+                answer = answers.pop(0)
+                if answer is not None:
+                    raise answer
+                await asyncio.sleep(ANSWER_SECONDS)
+
+            asked = asyncio.gather(line.ask(line.place(LARGE), request), return_exceptions=True)
+            await asyncio.wait_for(asked, 10)
+            assert not answers, "the refused one was asked again"
+            await asyncio.sleep(3600)
+
+    loop.run_until_complete(scene())

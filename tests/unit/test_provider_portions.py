@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from winnow.errors import ProviderUnavailable, SomeInvalid
+from winnow.providers.line import Line
 from winnow.providers.patience import WARM_SECONDS, Patience
 from winnow.providers.portions import (
     KEPT_VECTORS,
@@ -167,3 +169,20 @@ def test_patience_is_long_until_an_answer_and_again_after_silence() -> None:
 
 def test_the_first_timeout_is_never_the_shorter() -> None:
     assert Patience(first_seconds=5, usual_seconds=60).seconds == 60
+
+
+async def test_a_cap_that_another_batch_has_met_is_kept_by_all_who_wait() -> None:
+    server, line = FakeServer(cap=32), Line(at_once=1)
+
+    async def unnamed(texts: list[str]) -> Answer:
+        try:
+            return await server.ask(texts)
+        except BatchRefused:
+            raise BatchRefused(len(texts) // 2) from None  # as of a server that does not name its number
+
+    requests = PortionedRequests(unnamed, limits=WIDE, line=line)
+    batches = [[f"{batch} {number}" for number in range(100)] for batch in range(4)]
+    await asyncio.gather(*(requests.answer(texts) for texts in batches))
+    sizes = [len(texts) for texts in server.requests]
+    assert sizes[:3] == [100, 50, 25]
+    assert set(sizes[3:]) == {25}

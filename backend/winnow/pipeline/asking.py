@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from winnow.providers.base import Embedder
     from winnow.storage.embeddings import EmbeddableText
 
-# A server that is away for a moment, or limits the rate, is asked again with the rows in hand; the whole stays well
-# below a lease and the grace of a shutdown.
+# A server that is away for a moment is asked again with the rows in hand; the whole stays below a lease and the grace
+# of a shutdown, together with as much again that a line waits for a limited rate.
 PATIENCE_SECONDS = 10.0
 
 
@@ -70,7 +70,8 @@ class Inquiry:
         self._suspicious = suspicious
         self._embedder = embedder
         self._space = space
-        self._deadline = time.monotonic() + patience_seconds
+        self._patience_seconds = patience_seconds
+        self._deadline: float | None = None
         self._is_well = False
 
     def remember(self, rows: Iterable[EmbeddableText]) -> None:
@@ -164,6 +165,8 @@ class Inquiry:
             try:
                 result = await self._embedder.embed(texts, input_type="document")
             except Transient as error:
+                if self._deadline is None:  # not before: a batch may have waited long for its turn
+                    self._deadline = time.monotonic() + self._patience_seconds
                 pause = backoff_seconds(tries, at_least=error.retry_after_seconds)
                 tries += 1
                 if time.monotonic() + pause > self._deadline:

@@ -127,21 +127,27 @@ async def _claim_and_work(tools: Embedding, lease: Lease, ids: Sequence[int]) ->
         claimed = await tools.store.claim(lease, ids)
     if not claimed:
         return Embedded()
-    async with heartbeat(lambda: tools.store.renew(lease, list(claimed)), every_seconds=tools.lease_seconds / 3):
-        return await _work(tools, lease, claimed)
-
-
-async def _work(tools: Embedding, lease: Lease, claimed: Mapping[int, Claimed]) -> Embedded:
-    """The rows that are harmless together, then one of the others: what kills us then has nobody else's row in hand."""
-    deadly = {row_id for row_id, row in claimed.items() if row.deaths >= MOST_DEATHS}
     suspects = sorted(
         (row_id for row_id, row in claimed.items() if ALONE_AFTER_DEATHS <= row.deaths < MOST_DEATHS),
         key=lambda row_id: (claimed[row_id].deaths, row_id),
     )
+    async with heartbeat(lambda: tools.store.renew(lease, list(claimed)), every_seconds=tools.lease_seconds / 3):
+        done = await _work(tools, lease, claimed, suspects)
+    for row_id in suspects[1:]:
+        alone = await _claim_and_work(tools, lease, [row_id])
+        done += alone if alone.taken else Embedded(waiting=1)
+    return done
+
+
+async def _work(tools: Embedding, lease: Lease, claimed: Mapping[int, Claimed], suspects: Sequence[int]) -> Embedded:
+    """The rows that are harmless together, then the first suspect; the others are let go of before.
+
+    What kills us has nobody else's row in hand.
+    """
+    deadly = {row_id for row_id, row in claimed.items() if row.deaths >= MOST_DEATHS}
     done = Embedded()
     if suspects[1:]:
         await tools.store.record(lease, suspects[1:], SUSPECT)
-        done += Embedded(waiting=len(suspects[1:]))
     if deadly:
         done += await _leave_to_a_person(tools, lease, deadly)
     for group in (claimed.keys() - deadly - set(suspects), set(suspects[:1])):

@@ -60,8 +60,8 @@ def checked_vectors(
 def _usual_length(by_place: Mapping[int, Any]) -> int:
     try:
         lengths = Counter(len(vector) for vector in by_place.values())
-    except TypeError as error:
-        raise AnswerInvalid(NOT_NUMBERS) from error
+    except TypeError:
+        raise AnswerInvalid(NOT_NUMBERS) from None
     usual = max(lengths, key=lambda length: (lengths[length], length), default=0)
     if not usual:
         raise AnswerInvalid("the model answered vectors without numbers")
@@ -74,8 +74,8 @@ def _matrix(vectors: Any) -> NDArray[np.float32]:
     try:
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, and is found useless
             matrix = np.asarray(vectors, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise AnswerInvalid(NOT_NUMBERS) from error
+    except (TypeError, ValueError):  # the cause would carry what the server wrote into the log
+        raise AnswerInvalid(NOT_NUMBERS) from None
     if matrix.ndim != 2:  # noqa: PLR2004 - a vector for each text, numbers in each
         raise AnswerInvalid("the model answered nested vectors")
     return matrix

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from bisect import insort
+from bisect import bisect_left, insort
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -17,26 +17,35 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
+SMALL_TEXTS = 20
 # A rate limit lets the next request in after moments; longer wishes are for the caller to decide about.
 LONGEST_WISH_SECONDS = 2.0
-# A server that has only refused for so long limits no rate: it is ill.
+# A server that has only refused for so long limits no rate: it is ill. Refusals further apart have nothing to do with
+# each other.
 PATIENCE_SECONDS = 10.0
-# Beyond this a pace is a guess: such servers count by the minute, and let many in at its end.
+CHAIN_SECONDS = 5.0
+# Who has somebody waiting for the answer can rather do without it.
+IMPATIENCE_SECONDS = 0.5
+# A wish is the rest of an interval, of a whole second, or of a minute: it says when, and little of how fast. So the
+# pace is felt for: slower by a half with each refusal, a fifth faster after a while without one.
+LEAST_STEP_SECONDS = 0.02
 LONGEST_SPACING_SECONDS = 1.0
-# The limit may have been raised, or the other one who used it up may have gone.
-EASING_SECONDS = 10.0
+EASING_SECONDS = 5.0
+EASED = 0.8
 LEAST_SPACING_SECONDS = 0.005
+# What a busy loop is late is made good at the next request, and nothing more: an idle line saves up no requests.
+LATENESS_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where a batch stands in the line: a small one before a large one (somebody waits for it), else by arrival.
+    """Where a batch stands in the line: small ones before large ones (somebody waits for them), then by arrival.
 
     All requests of a batch have its place, so batches end one after the other, and their results are stored while the
     next one is asked for. If they took turns, all would end at once, and the server would wait for us.
     """
 
-    texts: int
+    is_large: bool
     arrival: int
 
 
@@ -44,7 +53,7 @@ class Line:
     """At most `at_once` requests are in flight (None: any number), the first in line next.
 
     A refusal with a short wish (`ProviderBusy`) is a rate limit: nobody asks before its time, the refused request keeps
-    its place, and from then on requests are spaced as the server's wishes have shown it can take them.
+    its place, and from then on requests are spaced.
     """
 
     def __init__(self, *, at_once: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -56,27 +65,35 @@ class Line:
         self._changed = asyncio.Event()
         self._open_at = 0.0
         self._spacing_seconds = 0.0
+        self._paced_at = 0.0
         self._refused_at = 0.0
         self._refused_since: float | None = None
 
     def place(self, texts: int) -> Place:
         """The place of a batch that comes now."""
-        return Place(texts=texts, arrival=next(self._arrivals))
+        return Place(is_large=texts >= SMALL_TEXTS, arrival=next(self._arrivals))
 
-    async def ask(self, place: Place, request: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Makes the request when it is its turn; again, if it comes too early for the server's rate.
+    async def ask(self, place: Place, request: Callable[[], Awaitable[Answer]], *, is_patient: bool = True) -> Answer:
+        """Makes the request when it is its turn; again, if it comes too early for the server's rate and is patient.
 
         Raises:
-            ProviderBusy: the server wants to be left alone for longer, or has answered nobody for ten seconds.
+            ProviderBusy: the server wants to be left alone for longer, has only refused for ten seconds, or would keep
+                one waiting who is not patient.
             WinnowError: whatever the request raises.
         """
         while True:
+            if not is_patient and self._seconds_ahead(place) > IMPATIENCE_SECONDS:
+                raise ProviderBusy("the model server limits the rate just now")
             await self._turn(place)
             with self._flight() as sent_at:
                 try:
                     answer = await request()
-                except ProviderBusy as error:
-                    self._wait_for(error, sent_at)
+                except ProviderBusy as refusal:
+                    if not self._is_rate_limit(refusal, sent_at) or not is_patient:
+                        raise
+                except Exception:
+                    self._refused_since = None
+                    raise
                 else:
                     self._refused_since = None
                     return answer
@@ -99,12 +116,18 @@ class Line:
             return None
         return max(0.0, self._open_at - self._clock())
 
+    def _seconds_ahead(self, place: Place) -> float:
+        """How long the rate limit will keep a place waiting, as far as can be told."""
+        return self._open_at - self._clock() + self._spacing_seconds * bisect_left(self._waiting, place)
+
     @contextmanager
     def _flight(self) -> Iterator[float]:
         now = self._clock()
-        self._ease(now)
-        # By the plan and not by the clock: a request that is sent late does not make all after it late.
-        self._open_at = max(self._open_at, now - self._spacing_seconds) + self._spacing_seconds
+        if self._spacing_seconds and now - self._paced_at > EASING_SECONDS:
+            self._paced_at = now
+            eased = self._spacing_seconds * EASED
+            self._spacing_seconds = eased if eased >= LEAST_SPACING_SECONDS else 0.0
+        self._open_at = now - min(now - self._open_at, LATENESS_SECONDS) + self._spacing_seconds
         self._in_flight += 1
         try:
             yield now
@@ -112,22 +135,22 @@ class Line:
             self._in_flight -= 1
             self._changed.set()
 
-    def _ease(self, now: float) -> None:
-        if self._spacing_seconds and now - self._refused_at > EASING_SECONDS:
-            self._refused_at = now
-            eased = self._spacing_seconds / 2
-            self._spacing_seconds = eased if eased >= LEAST_SPACING_SECONDS else 0.0
-
-    def _wait_for(self, refusal: ProviderBusy, sent_at: float) -> None:
+    def _is_rate_limit(self, refusal: ProviderBusy, sent_at: float) -> bool:
+        """Whether the refused one is to be asked again in its time; the line is held up until then."""
         now, wish = self._clock(), refusal.retry_after_seconds
         if not wish or wish > LONGEST_WISH_SECONDS:
-            raise refusal
-        self._refused_since = now if self._refused_since is None else self._refused_since
-        if now + wish - self._refused_since > PATIENCE_SECONDS:
             self._refused_since = None
-            raise refusal
-        if sent_at >= self._refused_at:  # of requests that were in flight together, one tells of the pace
-            spacing = self._spacing_seconds + wish
-            self._spacing_seconds = spacing if spacing <= LONGEST_SPACING_SECONDS else self._spacing_seconds
-            self._refused_at = now
+            return False
+        is_first_of_its_flight = sent_at >= self._refused_at
+        if self._refused_since is None or now - self._refused_at > CHAIN_SECONDS:
+            self._refused_since = now
+        self._refused_at = now
+        if now + wish - self._refused_since > PATIENCE_SECONDS:
+            self._spacing_seconds, self._open_at = 0.0, now  # whoever still waits shall hear it at once
+            return False
+        if is_first_of_its_flight:
+            step = min(wish, max(LEAST_STEP_SECONDS, self._spacing_seconds / 2))
+            self._spacing_seconds = min(self._spacing_seconds + step, LONGEST_SPACING_SECONDS)
+            self._paced_at = now
         self._open_at = max(self._open_at, now + wish)
+        return True

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from http import HTTPStatus as Status
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import ollama
@@ -103,7 +103,8 @@ class OllamaEmbedder(Embedder):
     @override
     async def embed(self, texts: Sequence[str], *, input_type: InputType) -> EmbeddingResult:
         """One vector for each text, as the server gives it (unit length with current versions)."""
-        answer = await self._requests.answer(with_prefix(texts, self._identity, input_type))
+        prefixed = with_prefix(texts, self._identity, input_type)
+        answer = await self._requests.answer(prefixed, is_patient=input_type != "query")
         return EmbeddingResult(vectors=answer.vectors, model=self._identity.model, tokens=answer.tokens)
 
     @override
@@ -127,23 +128,9 @@ class OllamaEmbedder(Embedder):
             # AttributeError: the client trips over an error whose body is JSON but no object; a gateway's, then.
             self._patience.unanswered()
             raise ProviderUnavailable(f"{self._shown} does not answer; start it with: ollama serve") from error
-        answer = self._decoded(content, expected=len(texts))
+        answer = decode_answer(content, expected=len(texts), shown=self._shown)
         self._patience.answered()
         return answer
-
-    def _decoded(self, content: bytes, *, expected: int) -> Answer:
-        if content.lstrip().startswith(b"<"):
-            raise SetupFault(f"{self._shown} answers with a web page; set WINNOW_OLLAMA_URL to an Ollama server")
-        try:
-            # NaN is no JSON, but servers that take Ollama's place write it: the other vectors of the answer are good.
-            body = json.loads(content) if b"NaN" in content else orjson.loads(content)
-            vectors, tokens = body["embeddings"], body.get("prompt_eval_count")
-        except (ValueError, KeyError, TypeError):  # the cause would carry vectors and texts into the log
-            raise AnswerInvalid(f"{self._shown} gave an answer without readable vectors") from None
-        if not isinstance(vectors, list):
-            raise AnswerInvalid(f"{self._shown} gave an answer without readable vectors")
-        checked = checked_vectors(vectors, expected=expected)
-        return Answer(vectors=checked, tokens=tokens if type(tokens) is int else None)
 
     @property
     def _shown(self) -> str:
@@ -155,6 +142,41 @@ class OllamaEmbedder(Embedder):
         if isinstance(refused, ProviderUnavailable):
             self._patience.unanswered()
         return refused
+
+
+def decode_answer(content: bytes, *, expected: int, shown: str) -> Answer:
+    """The vectors in the body of an answer, in the order of the texts.
+
+    Raises:
+        SetupFault: it is a web page.
+        AnswerInvalid: there are no vectors in it, or another number of them than texts.
+        SomeInvalid: some texts got no usable vector.
+    """
+    if content.lstrip().startswith(b"<"):
+        raise SetupFault(f"{shown} answers with a web page; set WINNOW_OLLAMA_URL to an Ollama server")
+    try:
+        body = _json(content)
+        vectors, tokens = body["embeddings"], body.get("prompt_eval_count")
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):  # the cause would carry texts into the log
+        vectors = tokens = None
+    if not isinstance(vectors, list):
+        raise AnswerInvalid(f"{shown} gave an answer without readable vectors")
+    checked = checked_vectors(vectors, expected=expected)
+    return Answer(vectors=checked, tokens=tokens if type(tokens) is int else None)
+
+
+def _json(content: bytes) -> Any:
+    """NaN and Infinity are no JSON, but servers that take Ollama's place write them, and the other vectors are good."""
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return json.loads(content)
 
 
 class _RawClient(ollama.AsyncClient):

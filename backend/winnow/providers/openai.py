@@ -66,7 +66,7 @@ class OpenAIEmbedder(Embedder):
 
     Raises:
         ProviderUnavailable: no connection, no answer in time, or a server error.
-        ProviderBusy: the rate is limited; `retry_after_seconds` is the server's wish.
+        ProviderBusy: the rate is limited for longer than moments; `retry_after_seconds` is the server's wish.
         QuotaExhausted, KeyRefused, ModelNotFound: the account, the key, the model.
         TextTooLong, TextRefused: (at least) one of the texts is at fault.
         AnswerInvalid: what came back is not one vector for each text.
@@ -114,7 +114,8 @@ class OpenAIEmbedder(Embedder):
     @override
     async def embed(self, texts: Sequence[str], *, input_type: InputType) -> EmbeddingResult:
         """One vector for each text, as the server gives it."""
-        answer = await self._requests.answer(with_prefix(texts, self._identity, input_type))
+        prefixed = with_prefix(texts, self._identity, input_type)
+        answer = await self._requests.answer(prefixed, is_patient=input_type != "query")
         return EmbeddingResult(vectors=answer.vectors, model=self._identity.model, tokens=answer.tokens)
 
     @override
@@ -215,8 +216,8 @@ def decode_answer(content: bytes, *, expected: int) -> Answer:
         items = body["data"]
         places = [item["index"] for item in items]
         vectors = [_numbers(item["embedding"]) for item in items]
-    except (ValueError, KeyError, TypeError) as error:
-        raise AnswerInvalid("the model server gave an answer without readable vectors") from error
+    except (ValueError, KeyError, TypeError):  # the cause would carry what the server wrote into the log
+        raise AnswerInvalid("the model server gave an answer without readable vectors") from None
     known = all(type(place) is int and 0 <= place < expected for place in places)
     if not known or len(set(places)) != len(places):
         raise AnswerInvalid("the model's answer does not say which vector belongs to which text")

@@ -71,8 +71,12 @@ class PortionedRequests:
         self._kept: dict[str, NDArray[np.float32]] = {}
         self.limits = limits
 
-    async def answer(self, texts: Sequence[str]) -> Answer:
+    async def answer(self, texts: Sequence[str], *, is_patient: bool = True) -> Answer:
         """Vectors for `texts`, in their order.
+
+        Args:
+            texts: any number of them.
+            is_patient: wait while the server limits the rate, and do not rather go without.
 
         Raises:
             SomeInvalid: some texts got no usable vector, or two portions came back with vectors of different lengths.
@@ -85,18 +89,14 @@ class PortionedRequests:
         place = self._line.place(len(sizes))
         try:
             while missing := [text for text in sizes if text not in found and text not in useless]:
-                portion = missing[: first_portion([sizes[text] for text in missing], self.limits)]
-                try:
-                    answer = await self._line.ask(place, partial(self._ask, portion))
-                except BatchRefused as refusal:
-                    self.limits = replace(self.limits, texts=max(1, min(refusal.cap, len(portion) - 1)))
-                    continue
-                except SomeInvalid as error:
-                    found.update({portion[place]: vector for place, vector in error.good.items()})
-                    useless.update({portion[place]: what for place, what in error.bad.items()})
-                    continue
-                found.update(zip(portion, answer.vectors, strict=True))
-                counted.append(answer.tokens)
+                request = partial(self._ask_portion, missing, [sizes[text] for text in missing])
+                portion, answer = await self._line.ask(place, request, is_patient=is_patient)
+                if isinstance(answer, SomeInvalid):
+                    found.update({portion[at]: vector for at, vector in answer.good.items()})
+                    useless.update({portion[at]: what for at, what in answer.bad.items()})
+                elif answer is not None:
+                    found.update(zip(portion, answer.vectors, strict=True))
+                    counted.append(answer.tokens)
         except BaseException:  # a cancelled call has paid for its portions, too
             self._keep(found)
             raise
@@ -105,6 +105,20 @@ class PortionedRequests:
             raise _some_invalid(texts, found, useless)
         vectors = checked_vectors([found[text] for text in texts], expected=len(texts))
         return Answer(vectors=vectors, tokens=sum(told) if told else None)
+
+    async def _ask_portion(
+        self, missing: Sequence[str], sizes: Sequence[int]
+    ) -> tuple[Sequence[str], Answer | SomeInvalid | None]:
+        """A portion of the size that is known to be taken when its turn has come; None: it was still too large."""
+        portion = list(missing[: first_portion(sizes, self.limits)])
+        try:
+            return portion, await self._ask(portion)
+        except SomeInvalid as error:
+            return portion, error
+        except BatchRefused as refusal:
+            most = min(self.limits.texts, refusal.cap, len(portion) - 1)
+            self.limits = replace(self.limits, texts=max(1, most))
+            return portion, None
 
     def _keep(self, found: dict[str, NDArray[np.float32]]) -> None:
         self._kept.update(found)

@@ -69,6 +69,11 @@ class JetStreamReceiver(Receiver):
         self._finished: deque[_Key] = deque(maxlen=_FINISHED_REMEMBERED)
         self._stopping = False
 
+    @property
+    def in_hand(self) -> int:
+        """Tasks that are worked just now."""
+        return len(self._in_hand)
+
     @override
     async def listen(self, finish_event: asyncio.Event) -> None:
         """Works until `finish_event` is set, then waits for the tasks in hand as long as `wait_tasks_timeout` allows.
