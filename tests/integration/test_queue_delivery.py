@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import structlog
 from taskiq import Context, TaskiqDepends, TaskiqMiddleware
 from taskiq.exceptions import TaskRejectedError
@@ -133,10 +134,11 @@ async def test_an_unknown_task_is_buried(make_broker: MakeBroker) -> None:
     assert letter.headers["Reason"] == "unknown task nobody-knows"
 
 
-async def test_a_task_whose_worker_died_each_time_is_buried_without_running(make_broker: MakeBroker) -> None:
+@pytest.mark.parametrize("dispensable", [False, True])
+async def test_a_task_whose_worker_died_each_time_never_runs_again(make_broker: MakeBroker, dispensable: bool) -> None:
     broker, runs = make_broker(ack_wait_seconds=0.3), []
 
-    @broker.task("deadly")
+    @broker.task("deadly", dispensable=dispensable)
     async def deadly() -> None:
         runs.append(1)
 
@@ -149,10 +151,11 @@ async def test_a_task_whose_worker_died_each_time_is_buried_without_running(make
         taken = await victim.fetch(1, timeout=5)  # and dies
         assert taken[0].metadata.num_delivered == number
     async with working(broker):
-        letter = await dead_letter(broker)
         await eventually(lambda: drained(broker))
-    assert letter.headers is not None
-    assert letter.headers["Reason"] == "no worker finished it in 3 deliveries"
+        letters = [] if dispensable else [await dead_letter(broker)]
+        assert sum((await dead_letters(broker.client)).values()) == len(letters)
+    reasons = [(letter.headers or {})["Reason"] for letter in letters]
+    assert reasons == ["no worker finished it in 3 deliveries"] * len(letters)
     assert runs == []
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+# On a task whose work is found again without it: when its workers die with it, it needs no dead letter.
+DISPENSABLE_LABEL: Final = "dispensable"
 REASON_HEADER: Final = "Reason"
 TASK_NAME_HEADER: Final = "Task-Name"
 TASK_ID_HEADER: Final = "Task-Id"
@@ -145,9 +147,8 @@ class JetStreamReceiver(Receiver):
 
     async def _run(self, delivery: Delivery) -> Verdict:
         """Runs the task of a delivery, unless nobody should."""
-        refusal = self._refusal(delivery)
-        if refusal:
-            return Verdict(Action.BURY, reason=refusal)
+        if (refused := self._refused(delivery)) is not None:
+            return refused
         enter_delivery(delivery)
         try:
             # The bare bytes: taskiq then finds nothing to acknowledge, which it would do whatever the result.
@@ -156,18 +157,24 @@ class JetStreamReceiver(Receiver):
             delivery.verdict = self._judge(error, delivery.number)
         return delivery.verdict or self._judge(LookupError("the task did not run"), delivery.number)
 
-    def _refusal(self, delivery: Delivery) -> str:
-        """Why a delivery must not run, empty when it may. taskiq acknowledges what it cannot read or does not know."""
-        if delivery.number > len(self.broker.backoff_seconds) + 1:
-            return f"no worker finished it in {delivery.number - 1} deliveries"
+    def _refused(self, delivery: Delivery) -> Verdict | None:
+        """What becomes of a delivery that must not run. taskiq acknowledges what it cannot read or does not know."""
+        exhausted = delivery.number > len(self.broker.backoff_seconds) + 1
+        died = f"no worker finished it in {delivery.number - 1} deliveries" if exhausted else ""
         try:
             message = self.broker.formatter.loads(delivery.raw.data)
             message.parse_labels()
         except Exception as error:  # noqa: BLE001 - a formatter may raise anything on foreign bytes
-            return f"unreadable: {type(error).__name__}"
-        if self.broker.find_task(message.task_name) is None:
-            return f"unknown task {message.task_name}"
-        return ""
+            return Verdict(Action.BURY, reason=died or f"unreadable: {type(error).__name__}")
+        task = self.broker.find_task(message.task_name)
+        if task is None:
+            return Verdict(Action.BURY, reason=died or f"unknown task {message.task_name}")
+        if not exhausted:
+            return None
+        if not task.labels.get(DISPENSABLE_LABEL):
+            return Verdict(Action.BURY, reason=died)
+        log.warning("task.dropped", queue=delivery.lane, reason=died, task_name=task.task_name)
+        return Verdict(Action.ACKNOWLEDGE, reason=died)
 
     async def _settle(self, delivery: Delivery, verdict: Verdict, key: _Key) -> None:
         """Carries the verdict out: first what must not get lost is stored, then the message leaves the lane."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from winnow.domain.jobs import EmbedJob, ExtractJob, Kind, ScoreJob
+from winnow.queue.receiver import DISPENSABLE_LABEL
 from winnow.tasks.embedding import embed_atoms_batch_task, embed_messages_batch_task, embed_topics_batch_task
 from winnow.tasks.knowledge import extract_knowledge_from_messages_task, score_message_task
 
@@ -32,12 +33,14 @@ TASKS: dict[str, TaskFunction] = {
     "score_message_task": score_message_task,
     "extract_knowledge_from_messages_task": extract_knowledge_from_messages_task,
 }
+# What they leave undone is NULL, and the sweeper finds it; a message without a score gets one when it is extracted.
+DISPENSABLE = {*EMBED_TASKS.values(), "score_message_task"}
 
 
 def register_tasks(broker: AsyncBroker) -> None:
     """Makes every task known to a broker."""
     for name, task in TASKS.items():
-        broker.register_task(task, task_name=name)
+        broker.register_task(task, task_name=name, **{DISPENSABLE_LABEL: name in DISPENSABLE})
 
 
 class TaskDispatcher:
