@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from plugins.pipeline import (
     winnow_over,
 )
 from winnow.domain.jobs import EmbedJob, Kind, Lane
-from winnow.errors import TextRefused
+from winnow.errors import ProviderUnavailable, TextRefused
 from winnow.pipeline.embed import Embedded, embed_rows
 from winnow.storage.embeddings import Lease
 
@@ -216,3 +217,23 @@ async def test_a_task_whose_worker_died_comes_again_when_its_rows_are_free(
             return await vector_in(sql, M, row_id) is not None
 
         await eventually(embedded)
+
+
+async def test_who_stood_still_for_longer_than_its_lease_asks_no_more(
+    embedding: Embedding, embedder: SteeredEmbedder, sql: asyncpg.Connection
+) -> None:
+    """Between two tries: another worker may have asked for the rows meanwhile, and paid."""
+    ids = await add_messages(sql, ["one", "two"])
+    tools = replace(embedding, patience_seconds=10.0, lease_seconds=0.5)
+
+    async def stand_still(_texts: Sequence[str]) -> None:
+        embedder.during = None
+        time.sleep(0.8)  # noqa: ASYNC251 - the whole process stands still, its heartbeat, too
+
+    embedder.during = stand_still
+    embedder.errors = [ProviderUnavailable("away for a moment")]
+    assert await embed_rows(tools, M, ids) == Embedded(given_back=2)
+    assert len(embedder.calls) == 1
+    await come_due(sql)
+    assert await embed_rows(embedding, M, ids) == Embedded(embedded=2)
+    assert set(embedder.paid.values()) == {1}

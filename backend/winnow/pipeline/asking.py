@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from winnow.domain.spaces import Space
+    from winnow.pipeline.heartbeat import Hold
     from winnow.providers.base import Embedder
     from winnow.storage.embeddings import EmbeddableText
 
@@ -55,6 +57,10 @@ class Found:
     tokens: int | None = None
 
 
+class _HoldOver(Exception):
+    """The rows may be another worker's by now."""
+
+
 class Inquiry:
     """One batch's questions to the model, and its answers in `found`.
 
@@ -63,10 +69,20 @@ class Inquiry:
         space: what its vectors must belong to.
         patience_seconds: how long bad weather is waited out with the rows in hand.
         suspicious: the rows have met bad weather before: if the server is well but for them, one of them makes it.
+        hold: on the rows; once it is over nothing more is asked, for another worker may be asking.
     """
 
-    def __init__(self, embedder: Embedder, space: Space, *, patience_seconds: float, suspicious: bool = False) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        space: Space,
+        *,
+        patience_seconds: float,
+        suspicious: bool = False,
+        hold: Hold | None = None,
+    ) -> None:
         self.found = Found()
+        self._hold = hold
         self._suspicious = suspicious
         self._embedder = embedder
         self._space = space
@@ -84,6 +100,10 @@ class Inquiry:
 
     async def ask(self, rows: Sequence[EmbeddableText]) -> None:
         """Asks for the rows, unless an earlier answer was reason to stop; a batch it refuses is halved."""
+        with suppress(_HoldOver):
+            await self._ask(rows)
+
+    async def _ask(self, rows: Sequence[EmbeddableText]) -> None:
         if not rows or self.found.stopped:
             return
         try:
@@ -91,7 +111,7 @@ class Inquiry:
         except SomeInvalid as error:
             await self._keep([(rows[place], vector) for place, vector in error.good.items()])
             if error.good:
-                await self.ask([rows[place] for place in sorted(error.bad)])
+                await self._ask([rows[place] for place in sorted(error.bad)])
             else:
                 await self._halve(rows, error)
         except (TextRefused, AnswerInvalid) as error:
@@ -125,8 +145,8 @@ class Inquiry:
             await self._ask_alone(rows[0], error)
             return
         middle = len(rows) // 2
-        await self.ask(rows[:middle])
-        await self.ask(rows[middle:])
+        await self._ask(rows[:middle])
+        await self._ask(rows[middle:])
 
     async def _ask_alone(self, row: EmbeddableText, error: WinnowError) -> None:
         """The culprit is asked for once more, for servers err; if it is too long, for as much of it as is taken."""
@@ -162,6 +182,8 @@ class Inquiry:
         """One answer; through short spells of bad weather, with full jitter and the server's own wish kept."""
         tries = 0
         while True:
+            if self._hold is not None and not self._hold.lasts:
+                raise _HoldOver
             try:
                 result = await self._embedder.embed(texts, input_type="document")
             except Transient as error:

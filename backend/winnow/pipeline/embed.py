@@ -14,7 +14,7 @@ import structlog
 from winnow.domain.events import Announcer, Silent
 from winnow.errors import DatabaseBusy, DatabaseUnavailable, SpaceMismatch, WinnowError
 from winnow.pipeline.asking import PATIENCE_SECONDS, Inquiry
-from winnow.pipeline.heartbeat import heartbeat
+from winnow.pipeline.heartbeat import Hold, heartbeat
 from winnow.pipeline.pausing import look_if_due
 from winnow.pipeline.settling import Settlement
 from winnow.storage.embeddings import Lease, Outcome
@@ -122,8 +122,10 @@ async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int]) -> Embedd
 
 
 async def _claim_and_work(tools: Embedding, lease: Lease, ids: Sequence[int]) -> Embedded:
+    hold = Hold(lease.seconds)
     claimed = await tools.store.claim(lease, ids)
     if not claimed and await look_if_due(tools.store, tools.embedder, lease.space, looker_seconds=tools.lease_seconds):
+        hold = Hold(lease.seconds)
         claimed = await tools.store.claim(lease, ids)
     if not claimed:
         return Embedded()
@@ -131,15 +133,22 @@ async def _claim_and_work(tools: Embedding, lease: Lease, ids: Sequence[int]) ->
         (row_id for row_id, row in claimed.items() if ALONE_AFTER_DEATHS <= row.deaths < MOST_DEATHS),
         key=lambda row_id: (claimed[row_id].deaths, row_id),
     )
-    async with heartbeat(lambda: tools.store.renew(lease, list(claimed)), every_seconds=tools.lease_seconds / 3):
-        done = await _work(tools, lease, claimed, suspects)
+
+    async def renew() -> None:
+        await tools.store.renew(lease, list(claimed))
+        hold.renewed()
+
+    async with heartbeat(renew, every_seconds=tools.lease_seconds / 3):
+        done = await _work(tools, lease, hold, claimed, suspects)
     for row_id in suspects[1:]:
         alone = await _claim_and_work(tools, lease, [row_id])
         done += alone if alone.taken else Embedded(waiting=1)
     return done
 
 
-async def _work(tools: Embedding, lease: Lease, claimed: Mapping[int, Claimed], suspects: Sequence[int]) -> Embedded:
+async def _work(
+    tools: Embedding, lease: Lease, hold: Hold, claimed: Mapping[int, Claimed], suspects: Sequence[int]
+) -> Embedded:
     """The rows that are harmless together, then the first suspect; the others are let go of before.
 
     What kills us has nobody else's row in hand.
@@ -152,7 +161,7 @@ async def _work(tools: Embedding, lease: Lease, claimed: Mapping[int, Claimed], 
         done += await _leave_to_a_person(tools, lease, deadly)
     for group in (claimed.keys() - deadly - set(suspects), set(suspects[:1])):
         if group:
-            done += await _work_together(tools, lease, {row_id: claimed[row_id] for row_id in sorted(group)})
+            done += await _work_together(tools, lease, hold, {row_id: claimed[row_id] for row_id in sorted(group)})
     return done
 
 
@@ -164,7 +173,7 @@ async def _leave_to_a_person(tools: Embedding, lease: Lease, deadly: set[int]) -
     return Embedded(failed=len(failed), given_back=len(deadly - failed))
 
 
-async def _work_together(tools: Embedding, lease: Lease, claimed: Mapping[int, Claimed]) -> Embedded:
+async def _work_together(tools: Embedding, lease: Lease, hold: Hold, claimed: Mapping[int, Claimed]) -> Embedded:
     started = time.perf_counter()
     rows = await _through_outages(lambda: tools.store.read(lease, list(claimed)))
     inquiry = Inquiry(
@@ -172,6 +181,7 @@ async def _work_together(tools: Embedding, lease: Lease, claimed: Mapping[int, C
         lease.space,
         patience_seconds=tools.patience_seconds,
         suspicious=any(row.waits >= SUSPICIOUS_WAITS for row in claimed.values()),
+        hold=hold,
     )
     inquiry.remember(rows)
     speaking = [row for row in rows if row.text.strip() and not row.known]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,24 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 log = structlog.get_logger(__name__)
+
+
+class Hold:
+    """For how long a lease holds, by our own clock. If it ran out while we stood still, renewing does not mend it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until = time.monotonic() + seconds
+
+    @property
+    def lasts(self) -> bool:
+        """Whether nobody else can have taken what is leased."""
+        return time.monotonic() < self._until
+
+    def renewed(self) -> None:
+        """The lease begins anew, if it still was one."""
+        if self.lasts:
+            self._until = time.monotonic() + self._seconds
 
 
 @asynccontextmanager
