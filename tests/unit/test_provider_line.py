@@ -57,10 +57,9 @@ def loop() -> Iterator[JumpingLoop]:
 
 
 class Server:
-    """Takes its time over an answer, and notes who asked when, and how many were at it at once."""
+    """Takes its time over an answer, and notes who asked, and how many were at it at once."""
 
-    def __init__(self, loop: JumpingLoop) -> None:
-        self.loop = loop
+    def __init__(self) -> None:
         self.asked: list[str] = []
         self.in_flight = self.most_in_flight = 0
 
@@ -109,7 +108,7 @@ def refusing(error: Exception, asked: list[float], loop: JumpingLoop) -> Request
 
 def test_no_more_are_in_flight_than_the_server_can_use(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, server = Line(at_once=2, clock=loop.time), Server(loop)
+        line, server = Line(at_once=2, clock=loop.time), Server()
         names = list("abcdefg")
         answers = [line.ask(line.place(LARGE), partial(server.request, name)) for name in names]
         assert await asyncio.gather(*answers) == names
@@ -121,7 +120,7 @@ def test_no_more_are_in_flight_than_the_server_can_use(loop: JumpingLoop) -> Non
 
 def test_a_batch_that_came_first_is_finished_first(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, server = Line(at_once=1, clock=loop.time), Server(loop)
+        line, server = Line(at_once=1, clock=loop.time), Server()
 
         async def batch(place: Place, names: str) -> None:
             for name in names:
@@ -135,7 +134,7 @@ def test_a_batch_that_came_first_is_finished_first(loop: JumpingLoop) -> None:
 
 def test_a_small_batch_goes_before_large_ones(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, server = Line(at_once=1, clock=loop.time), Server(loop)
+        line, server = Line(at_once=1, clock=loop.time), Server()
         sizes = {"in flight": LARGE, "large": LARGE, "small": SMALL_TEXTS - 1, "larger": 2 * LARGE, "one": 1}
         await asyncio.gather(
             *(line.ask(line.place(size), partial(server.request, name)) for name, size in sizes.items())
@@ -147,7 +146,7 @@ def test_a_small_batch_goes_before_large_ones(loop: JumpingLoop) -> None:
 
 def test_who_gives_up_holds_up_nobody(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, server = Line(at_once=1, clock=loop.time), Server(loop)
+        line, server = Line(at_once=1, clock=loop.time), Server()
         tasks = [asyncio.create_task(line.ask(line.place(1), partial(server.request, name))) for name in "abcd"]
         await asyncio.sleep(0.01)
         tasks[1].cancel()  # in the line
@@ -210,7 +209,7 @@ def test_what_a_limited_rate_gives_is_used_and_hardly_ever_overstepped(
 
 def test_one_refusal_slows_nobody_down_for_long(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, server, asked = Line(clock=loop.time), Server(loop), list[float]()
+        line, server, asked = Line(clock=loop.time), Server(), list[float]()
         refusals = iter([ProviderBusy("slowly", retry_after_seconds=1.0)])
 
         async def request() -> str:
@@ -264,7 +263,7 @@ def test_who_is_not_patient_goes_without_rather_than_wait(loop: JumpingLoop) -> 
                 await line.ask(line.place(1), busy, is_patient=False)
         assert (len(asked), loop.time()) == (1, 1000), "the second and the third know already"
         await asyncio.sleep(1.1)
-        await line.ask(line.place(1), partial(Server(loop).request, ""), is_patient=False)
+        await line.ask(line.place(1), partial(Server().request, ""), is_patient=False)
 
     loop.run_until_complete(scene())
 

@@ -89,7 +89,7 @@ class Line:
                 try:
                     answer = await request()
                 except ProviderBusy as refusal:
-                    if not self._is_rate_limit(refusal, sent_at) or not is_patient:
+                    if not self._note_refusal(refusal, sent_at) or not is_patient:
                         raise
                 except Exception:
                     self._refused_since = None
@@ -135,8 +135,8 @@ class Line:
             self._in_flight -= 1
             self._changed.set()
 
-    def _is_rate_limit(self, refusal: ProviderBusy, sent_at: float) -> bool:
-        """Whether the refused one is to be asked again in its time; the line is held up until then."""
+    def _note_refusal(self, refusal: ProviderBusy, sent_at: float) -> bool:
+        """Holds the line up and slows it down; False: this is no rate limit, and the caller's business."""
         now, wish = self._clock(), refusal.retry_after_seconds
         if not wish or wish > LONGEST_WISH_SECONDS:
             self._refused_since = None

@@ -157,15 +157,9 @@ def decode_answer(content: bytes, *, expected: int, shown: str) -> Answer:
     try:
         body = _json(content)
         vectors, tokens = body["embeddings"], body.get("prompt_eval_count")
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ):  # the cause would carry texts into the log
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         vectors = tokens = None
-    if not isinstance(vectors, list):
+    if not isinstance(vectors, list):  # raised out here, for a cause would carry what the server wrote into the log
         raise AnswerInvalid(f"{shown} gave an answer without readable vectors")
     checked = checked_vectors(vectors, expected=expected)
     return Answer(vectors=checked, tokens=tokens if type(tokens) is int else None)
