@@ -229,7 +229,7 @@ async def test_the_status_shows_what_stops_embedding_and_what_it_saved(
     assert (told["paused"]["reason"], told["saved"], told["truncated"]) == ("it is busy", 1234, 0)
     await sql.execute("UPDATE embedding_spaces SET pauses = 0")
     await sql.execute(
-        "INSERT INTO embedding_batches (kind, space_id, worker, embedded, saved, tokens, seconds) "
+        "INSERT INTO llm_usage (kind, space_id, worker, embedded, saved, tokens, seconds) "
         "SELECT 'messages', id, 'one', 60, 0, 600, 60 FROM embedding_spaces"
     )
     (moving,) = own.run_in_turn(Call("status", COLUMNS="120"))

@@ -177,7 +177,7 @@ async def test_the_status_tells_the_pace_a_pause_and_no_secret(
     )  # fmt: skip
     await add_messages(sql, ["pending"])
     await sql.execute(
-        "INSERT INTO embedding_batches (kind, space_id, worker, embedded, saved, seconds) "
+        "INSERT INTO llm_usage (kind, space_id, worker, embedded, saved, seconds) "
         "SELECT 'messages', id, 'one', 30, 10, 3 FROM embedding_spaces"
     )
     await sql.execute("INSERT INTO counters (name, value) VALUES ('embed.saved', 10)")

@@ -30,7 +30,7 @@ M = Kind.MESSAGES
 
 async def saved(sql: asyncpg.Connection) -> int:
     counted = await sql.fetchval("SELECT value FROM counters WHERE name = $1", SAVED) or 0
-    noted = await sql.fetchval("SELECT coalesce(sum(saved), 0) FROM embedding_batches")
+    noted = await sql.fetchval("SELECT coalesce(sum(saved), 0) FROM llm_usage")
     assert counted == noted
     return int(counted)
 

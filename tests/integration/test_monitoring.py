@@ -36,7 +36,7 @@ async def something(embedding: Embedding, sql: asyncpg.Connection) -> None:
             state,
         )
     await sql.execute(
-        "INSERT INTO embedding_batches (kind, space_id, worker, embedded, saved, seconds) "
+        "INSERT INTO llm_usage (kind, space_id, worker, embedded, saved, seconds) "
         "VALUES ('messages', $1, 'one', 1, 0, 0.5)",
         space.id,
     )

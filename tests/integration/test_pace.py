@@ -27,7 +27,7 @@ async def add_batch(  # noqa: PLR0917 - a line of a table
 ) -> None:
     """A batch that ended so many seconds ago."""
     await sql.execute(
-        "INSERT INTO embedding_batches (kind, space_id, worker, embedded, saved, tokens, seconds, finished_at) SELECT "
+        "INSERT INTO llm_usage (kind, space_id, worker, embedded, saved, tokens, seconds, finished_at) SELECT "
         "'messages', id, 'one', $2, $3, $4, $5, now() - make_interval(secs => $1) FROM embedding_spaces "
         "WHERE status = 'active'",
         ago, rows, saved, tokens, seconds,

@@ -23,6 +23,7 @@ from winnow.errors import (
 from winnow.providers.address import parse_address
 from winnow.providers.base import probe_dimensions
 from winnow.providers.ollama import OllamaEmbedder
+from winnow.providers.ollama_client import OllamaServer as OllamaConnection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 def embedder_at(url: str, *, model: str = "nomic-embed-text", timeout: float = 5, first: float = 5) -> OllamaEmbedder:
     return OllamaEmbedder(
-        address=parse_address(url, setting="WINNOW_OLLAMA_URL"),
+        server=OllamaConnection(parse_address(url, setting="WINNOW_OLLAMA_URL")),
         model=model,
         document_prefix="search_document: ",
         query_prefix="search_query: ",

@@ -23,6 +23,7 @@ from winnow.errors import (
 )
 from winnow.providers.address import parse_address
 from winnow.providers.openai import OpenAIEmbedder, decode_answer
+from winnow.providers.openai_client import OpenAIServer as OpenAIConnection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 
 def embedder_at(url: str, *, key: str | None = "sk-test", timeout: float = 5, first: float = 5) -> OpenAIEmbedder:
     return OpenAIEmbedder(
-        address=parse_address(url, setting="WINNOW_OPENAI_URL"),
+        server=OpenAIConnection(
+            parse_address(url, setting="WINNOW_OPENAI_URL"), api_key=SecretStr(key) if key else None
+        ),
         model="text-embedding-3-small",
-        api_key=SecretStr(key) if key else None,
         document_prefix="",
         query_prefix="query: ",
         first_timeout_seconds=first,

@@ -5,20 +5,23 @@ from __future__ import annotations
 import pytest
 
 from winnow.errors import AnswerInvalid, SetupFault, SomeInvalid
+from winnow.providers.address import ServerName
 from winnow.providers.ollama import decode_answer
+
+OLLAMA = ServerName(shown="Ollama", url_setting="WINNOW_OLLAMA_URL")
 
 
 def test_vectors_and_tokens() -> None:
-    answer = decode_answer(b'{"embeddings":[[1,2],[3,4.5]],"prompt_eval_count":7}', expected=2, shown="Ollama")
+    answer = decode_answer(b'{"embeddings":[[1,2],[3,4.5]],"prompt_eval_count":7}', expected=2, server=OLLAMA)
     assert answer.vectors.tolist() == [[1, 2], [3, 4.5]]
     assert answer.tokens == 7
-    assert decode_answer(b'{"embeddings":[[1]],"prompt_eval_count":"7"}', expected=1, shown="Ollama").tokens is None
+    assert decode_answer(b'{"embeddings":[[1]],"prompt_eval_count":"7"}', expected=1, server=OLLAMA).tokens is None
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_the_good_vectors_beside_one_that_is_no_number_are_kept(number: str) -> None:
     with pytest.raises(SomeInvalid) as caught:
-        decode_answer(f'{{"embeddings":[[1,2],[{number},1]]}}'.encode(), expected=2, shown="Ollama")
+        decode_answer(f'{{"embeddings":[[1,2],[{number},1]]}}'.encode(), expected=2, server=OLLAMA)
     assert caught.value.good[0].tolist() == [1, 2]
     assert list(caught.value.bad) == [1]
 
@@ -49,7 +52,7 @@ def test_the_good_vectors_beside_one_that_is_no_number_are_kept(number: str) -> 
 )
 def test_other_answers_are_refused_and_nothing_of_them_is_told(content: bytes) -> None:
     with pytest.raises(AnswerInvalid) as caught:
-        decode_answer(content, expected=1, shown="Ollama")
+        decode_answer(content, expected=1, server=OLLAMA)
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert "secret" not in repr(caught.value.__context__) or caught.value.__suppress_context__
@@ -57,4 +60,4 @@ def test_other_answers_are_refused_and_nothing_of_them_is_told(content: bytes) -
 
 def test_a_web_page_is_no_ollama() -> None:
     with pytest.raises(SetupFault, match="WINNOW_OLLAMA_URL"):
-        decode_answer(b"\n<!doctype html>", expected=1, shown="Ollama")
+        decode_answer(b"\n<!doctype html>", expected=1, server=OLLAMA)

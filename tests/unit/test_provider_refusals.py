@@ -19,7 +19,8 @@ from winnow.errors import (
     TextTooLong,
     WinnowError,
 )
-from winnow.providers import ollama, openai
+from winnow.providers import ollama_client, openai_client
+from winnow.providers.address import ServerName
 from winnow.providers.refusals import (
     batch_cap,
     duration_seconds,
@@ -29,6 +30,10 @@ from winnow.providers.refusals import (
 )
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+
+
+OLLAMA = ServerName(shown="Ollama at http://gpu", url_setting="WINNOW_OLLAMA_URL")
+OPENAI = ServerName(shown="http://gpu/v1", url_setting="WINNOW_OPENAI_URL", key_setting="WINNOW_OPENAI_API_KEY")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +64,7 @@ NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
     ],
 )
 def test_ollama_refusals(status: int, words: str, error: type[WinnowError], says: str) -> None:
-    refused = ollama.translate_refusal(status, words, shown="Ollama at http://gpu", model="bge-m3")
+    refused = ollama_client.translate_refusal(status, words, server=OLLAMA, path="/api/embed", model="bge-m3")
     assert type(refused) is error
     assert says in str(refused)
 
@@ -94,15 +99,15 @@ def test_ollama_refusals(status: int, words: str, error: type[WinnowError], says
     ],
 )
 def test_openai_refusals(status: int, words: str, codes: str, error: type[WinnowError], says: str) -> None:
-    refused = openai.translate_refusal(status, words, codes=codes, shown="http://gpu/v1", model="x", retry_after=None)
+    refused = openai_client.translate_refusal(status, words, codes=codes, server=OPENAI, model="x", retry_after=None)
     assert type(refused) is error
     assert says in str(refused)
 
 
 @given(st.integers(300, 599), st.text(max_size=60))
 def test_every_refusal_has_a_meaning(status: int, words: str) -> None:
-    ollama.translate_refusal(status, words, shown="s", model="m")
-    openai.translate_refusal(status, words, codes="", shown="s", model="m", retry_after=1)
+    ollama_client.translate_refusal(status, words, server=OLLAMA, path="/api/embed", model="m")
+    openai_client.translate_refusal(status, words, codes="", server=OPENAI, model="m", retry_after=1)
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,14 @@ class ServerAddress:
         url: what the client is given: no credentials, because HTTP clients log the URLs they call.
         shown: what messages say: the URL with its credentials as `***`.
         host: its host name or IP address, lower case.
+        setting: where it was set, for messages.
         basic_auth: the value of an `Authorization` header made of the URL's credentials, if it had any.
     """
 
     url: str
     shown: str
     host: str
+    setting: str
     basic_auth: SecretStr | None = None
 
     @property
@@ -43,6 +45,15 @@ class ServerAddress:
     def is_openai(self) -> bool:
         """Whether this is OpenAI's own service, in whatever region."""
         return self.host == "openai.com" or self.host.endswith(".openai.com")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerName:
+    """How messages speak of a server: its name, and where its URL and its key are set."""
+
+    shown: str
+    url_setting: str
+    key_setting: str = ""
 
 
 def parse_address(value: str, *, setting: str, default_port: int | None = None) -> ServerAddress:
@@ -72,6 +83,7 @@ def parse_address(value: str, *, setting: str, default_port: int | None = None) 
         url=f"{parts.scheme}://{place}{path}",
         shown=f"{parts.scheme}://{'***@' if '@' in parts.netloc else ''}{place}{path}",
         host=host,
+        setting=setting,
         basic_auth=_basic_auth(parts),
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from winnow.errors import AnswerInvalid, SetupFault, TextRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -20,11 +20,26 @@ InputType = Literal["document", "query"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingResult:
-    """Vectors in the order of the texts: float32, shape (texts, dimensions). `tokens` is the batch's sum, if told."""
+    """Vectors in the order of the texts, and what they took.
+
+    Attributes:
+        vectors: float32, shape (texts, dimensions).
+        model: as the provider names it.
+        tokens: the batch's sum, prefixes included, if the server told.
+        characters: of the texts whose beginning alone was embedded, by place: how many characters of them, without the
+            prefix.
+        requests: how many it took.
+        texts: how many were sent in them; equal ones are sent once.
+        seconds: the sum of the requests' times, without the waiting in line.
+    """
 
     vectors: NDArray[np.float32]
     model: str
     tokens: int | None = None
+    characters: Mapping[int, int] = field(default_factory=dict)
+    requests: int = 0
+    texts: int = 0
+    seconds: float = 0.0
 
 
 class Embedder(Protocol):
@@ -70,13 +85,14 @@ async def probe_dimensions(embedder: Embedder) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """A language model's answer; `truncated` says it ended at the output limit."""
+    """A language model's answer; `truncated` says it ended at the output limit. `seconds` is the request's time."""
 
     text: str
     model: str
     input_tokens: int | None = None
     output_tokens: int | None = None
     truncated: bool = False
+    seconds: float = 0.0
 
 
 class LanguageModel(Protocol):
@@ -96,3 +112,61 @@ class LanguageModel(Protocol):
     async def close(self) -> None:
         """Closes the connections."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """A model as its server describes it; None where it does not say.
+
+    Attributes:
+        name: as the server is asked for it.
+        embeds, chats: what it can do.
+        dimensions: of its vectors.
+        context: tokens it reads at once.
+        size_bytes: on the server's disk.
+    """
+
+    name: str
+    embeds: bool | None = None
+    chats: bool | None = None
+    dimensions: int | None = None
+    context: int | None = None
+    size_bytes: int | None = None
+
+
+class ModelCatalogue(Protocol):
+    """What a server says of its models. Raises as `Embedder` does, but for what is about texts."""
+
+    async def version(self) -> str | None:
+        """The server's own version, if it tells."""
+        ...
+
+    async def models(self) -> list[ServedModel]:
+        """All it has, by name."""
+        ...
+
+    async def describe(self, model: str) -> ServedModel:
+        """One of them, as exactly as it tells. Raises `ModelNotFound`."""
+        ...
+
+    def pull(self, model: str) -> AsyncIterator[PullProgress]:
+        """Has the server download a model; only when a person asked for it.
+
+        Raises:
+            SetupFault: this server downloads nothing on demand.
+            ModelNotFound: there is no model of this name to be had.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullProgress:
+    """How far a download is, in the server's own words; bytes where it counts them."""
+
+    says: str
+    done_bytes: int | None = None
+    total_bytes: int | None = None

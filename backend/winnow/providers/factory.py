@@ -63,10 +63,11 @@ def parse_embedder(value: str) -> tuple[Provider, str]:
 
 def _ollama(settings: Settings, model: str) -> Embedder:
     from winnow.providers.ollama import OllamaEmbedder  # noqa: PLC0415
+    from winnow.providers.ollama_client import OllamaServer  # noqa: PLC0415
 
     prefixes = _prefixes(settings, known_prefixes(model))
     return OllamaEmbedder(
-        address=_ollama_address(settings),
+        server=OllamaServer(_ollama_address(settings)),
         model=model,
         document_prefix=prefixes.document,
         query_prefix=prefixes.query,
@@ -82,12 +83,12 @@ def _ollama_address(settings: Settings) -> ServerAddress:
 def _openai(settings: Settings, model: str) -> Embedder:
     address = _openai_address(settings)
     from winnow.providers.openai import OpenAIEmbedder  # noqa: PLC0415 - 0.5 s
+    from winnow.providers.openai_client import OpenAIServer  # noqa: PLC0415
 
     prefixes = _prefixes(settings, known_prefixes(model))
     return OpenAIEmbedder(
-        address=address,
+        server=OpenAIServer(address, api_key=settings.key_for_openai),
         model=model,
-        api_key=settings.key_for_openai,
         document_prefix=prefixes.document,
         query_prefix=prefixes.query,
         first_timeout_seconds=settings.provider_first_timeout_seconds,

@@ -4,62 +4,45 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, ClassVar
-from uuid import UUID
 
 from pgvector.sqlalchemy import Vector
 from sqlalchemy import (
     ARRAY,
     REAL,
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     DateTime,
     ForeignKey,
-    Identity,
     Index,
     LargeBinary,
     SmallInteger,
     Text,
     UniqueConstraint,
-    Uuid,
-    func,
     text,
 )
 from sqlmodel import Field, SQLModel
 
 from winnow.domain.knowledge import AtomType, LinkType
-
-# Updates of rows that have an indexed vector stay cheap only while they find room on their own page (HOT).
-ROOM_FOR_UPDATES = {"postgresql_with": {"fillfactor": "50"}}
+from winnow.storage.columns import ROOM_FOR_UPDATES, id_column, moment, now_column, one_of, reference
 
 
-def _id() -> Any:
-    return Column("id", BigInteger, Identity(always=False), primary_key=True)
+class WithVectors(SQLModel):
+    """The columns of a row's vectors, in the active space, in the one that is being built, and in the one before.
+
+    They are untyped until a model has been probed: `spaces.py` gives them their dimension. Never read or written
+    through the ORM.
+    """
+
+    embedding: Any = Field(default=None, sa_type=Vector, nullable=True, exclude=True)
+    embedded_characters: int | None = Field(default=None)
+    embedding_next: Any = Field(default=None, sa_type=Vector, nullable=True, exclude=True)
+    embedded_characters_next: int | None = Field(default=None)
+    embedding_prev: Any = Field(default=None, sa_type=Vector, nullable=True, exclude=True)
+    embedded_characters_prev: int | None = Field(default=None)
 
 
-def _reference(name: str, target: str, *, nullable: bool = False, ondelete: str = "CASCADE") -> Any:
-    return Column(name, BigInteger, ForeignKey(target, ondelete=ondelete), nullable=nullable)
-
-
-def _now(name: str) -> Any:
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
-
-
-def _moment(name: str) -> Any:
-    return Column(name, DateTime(timezone=True))
-
-
-def _embedding() -> Any:
-    # Untyped until a model has been probed: `spaces.py` gives it its dimension. Never read or written through the ORM.
-    return Column("embedding", Vector(), nullable=True)
-
-
-def _one_of(column: str, values: Any) -> str:
-    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
-
-
-class Message(SQLModel, table=True):
+class Message(WithVectors, table=True):
     """One chat message as its source told it."""
 
     __tablename__: ClassVar[Any] = "messages"
@@ -71,7 +54,7 @@ class Message(SQLModel, table=True):
         ROOM_FOR_UPDATES,
     )
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=id_column())
     source: str = Field(sa_type=Text)
     channel: str = Field(sa_type=Text)
     external_id: str = Field(sa_type=Text)
@@ -81,17 +64,15 @@ class Message(SQLModel, table=True):
     reply_to: str | None = Field(default=None, sa_type=Text)
     thread: str | None = Field(default=None, sa_type=Text)
     topic_id: int | None = Field(
-        default=None, sa_column=_reference("topic_id", "topics.id", nullable=True, ondelete="SET NULL")
+        default=None, sa_column=reference("topic_id", "topics.id", nullable=True, ondelete="SET NULL")
     )
     importance: float | None = Field(default=None, sa_type=REAL)
     signal: str | None = Field(default=None, sa_type=Text)
-    received_at: datetime | None = Field(default=None, sa_column=_now("received_at"))
-    text_changed_at: datetime | None = Field(default=None, sa_column=_now("text_changed_at"))
-    embedding: Any = Field(default=None, sa_column=_embedding(), exclude=True)
-    embedded_characters: int | None = Field(default=None)
+    received_at: datetime | None = Field(default=None, sa_column=now_column("received_at"))
+    text_changed_at: datetime | None = Field(default=None, sa_column=now_column("text_changed_at"))
 
 
-class Topic(SQLModel, table=True):
+class Topic(WithVectors, table=True):
     """What a stretch of conversation was about."""
 
     __tablename__: ClassVar[Any] = "topics"
@@ -102,13 +83,11 @@ class Topic(SQLModel, table=True):
         ROOM_FOR_UPDATES,
     )
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=id_column())
     name: str = Field(sa_type=Text)
     description: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
-    created_at: datetime | None = Field(default=None, sa_column=_now("created_at"))
-    text_changed_at: datetime | None = Field(default=None, sa_column=_now("text_changed_at"))
-    embedding: Any = Field(default=None, sa_column=_embedding(), exclude=True)
-    embedded_characters: int | None = Field(default=None)
+    created_at: datetime | None = Field(default=None, sa_column=now_column("created_at"))
+    text_changed_at: datetime | None = Field(default=None, sa_column=now_column("text_changed_at"))
 
 
 class ExtractionRun(SQLModel, table=True):
@@ -116,11 +95,11 @@ class ExtractionRun(SQLModel, table=True):
 
     __tablename__: ClassVar[Any] = "extraction_runs"
     __table_args__: ClassVar[Any] = (
-        CheckConstraint(_one_of("state", ("running", "done", "failed")), name="extraction_runs_state"),
+        CheckConstraint(one_of("state", ("running", "done", "failed")), name="extraction_runs_state"),
         Index("extraction_runs_running", "lease_until", postgresql_where=text("state = 'running'")),
     )
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=id_column())
     source: str = Field(sa_type=Text)
     channel: str = Field(sa_type=Text)
     extractor: str = Field(sa_type=Text)
@@ -130,9 +109,9 @@ class ExtractionRun(SQLModel, table=True):
     topics: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     links: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     error: str | None = Field(default=None, sa_type=Text)
-    lease_until: datetime | None = Field(default=None, sa_column=_moment("lease_until"))
-    started_at: datetime | None = Field(default=None, sa_column=_now("started_at"))
-    finished_at: datetime | None = Field(default=None, sa_column=_moment("finished_at"))
+    lease_until: datetime | None = Field(default=None, sa_column=moment("lease_until"))
+    started_at: datetime | None = Field(default=None, sa_column=now_column("started_at"))
+    finished_at: datetime | None = Field(default=None, sa_column=moment("finished_at"))
 
 
 class ExtractionQueueEntry(SQLModel, table=True):
@@ -154,21 +133,21 @@ class ExtractionQueueEntry(SQLModel, table=True):
         )
     )
     run_id: int | None = Field(
-        default=None, sa_column=_reference("run_id", "extraction_runs.id", nullable=True, ondelete="SET NULL")
+        default=None, sa_column=reference("run_id", "extraction_runs.id", nullable=True, ondelete="SET NULL")
     )
     failures: int = Field(
         default=0, sa_column=Column("failures", SmallInteger, nullable=False, server_default=text("0"))
     )
 
 
-class Atom(SQLModel, table=True):
+class Atom(WithVectors, table=True):
     """One typed piece of knowledge; a type never holds the same content twice."""
 
     __tablename__: ClassVar[Any] = "atoms"
     __table_args__: ClassVar[Any] = (
         Index("atoms_identity", "type", text("md5(lower(content))"), unique=True),
-        CheckConstraint(_one_of("type", AtomType), name="atoms_type"),
-        CheckConstraint(_one_of("status", ("active", "unproven", "rejected")), name="atoms_status"),
+        CheckConstraint(one_of("type", AtomType), name="atoms_type"),
+        CheckConstraint(one_of("status", ("active", "unproven", "rejected")), name="atoms_status"),
         CheckConstraint("confidence BETWEEN 0 AND 1", name="atoms_confidence"),
         Index("atoms_without_vector", "id", postgresql_where=text("embedding IS NULL")),
         Index("atoms_truncated", "id", postgresql_where=text("embedded_characters IS NOT NULL")),
@@ -177,22 +156,20 @@ class Atom(SQLModel, table=True):
         ROOM_FOR_UPDATES,
     )
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=id_column())
     type: str = Field(sa_type=Text)
     title: str = Field(sa_type=Text)
     content: str = Field(sa_type=Text)
     confidence: float = Field(sa_type=REAL, sa_column_kwargs={"server_default": text("1")})
     status: str = Field(default="active", sa_type=Text, sa_column_kwargs={"server_default": "active"})
     topic_id: int | None = Field(
-        default=None, sa_column=_reference("topic_id", "topics.id", nullable=True, ondelete="SET NULL")
+        default=None, sa_column=reference("topic_id", "topics.id", nullable=True, ondelete="SET NULL")
     )
     run_id: int | None = Field(
-        default=None, sa_column=_reference("run_id", "extraction_runs.id", nullable=True, ondelete="SET NULL")
+        default=None, sa_column=reference("run_id", "extraction_runs.id", nullable=True, ondelete="SET NULL")
     )
-    created_at: datetime | None = Field(default=None, sa_column=_now("created_at"))
-    text_changed_at: datetime | None = Field(default=None, sa_column=_now("text_changed_at"))
-    embedding: Any = Field(default=None, sa_column=_embedding(), exclude=True)
-    embedded_characters: int | None = Field(default=None)
+    created_at: datetime | None = Field(default=None, sa_column=now_column("created_at"))
+    text_changed_at: datetime | None = Field(default=None, sa_column=now_column("text_changed_at"))
 
 
 class AtomLink(SQLModel, table=True):
@@ -200,7 +177,7 @@ class AtomLink(SQLModel, table=True):
 
     __tablename__: ClassVar[Any] = "atom_links"
     __table_args__: ClassVar[Any] = (
-        CheckConstraint(_one_of("type", LinkType), name="atom_links_type"),
+        CheckConstraint(one_of("type", LinkType), name="atom_links_type"),
         CheckConstraint("source_id <> target_id", name="atom_links_not_to_itself"),
         Index("atom_links_target", "target_id"),
     )
@@ -235,112 +212,6 @@ class AtomEvidence(SQLModel, table=True):
     quote: str = Field(sa_type=Text)
 
 
-class EmbeddingSpace(SQLModel, table=True):
-    """One vector space: vectors of two spaces are never compared, however many dimensions they share."""
-
-    __tablename__: ClassVar[Any] = "embedding_spaces"
-    __table_args__: ClassVar[Any] = (
-        CheckConstraint(_one_of("status", ("building", "active", "retired")), name="embedding_spaces_status"),
-        Index("embedding_spaces_active", "status", unique=True, postgresql_where=text("status = 'active'")),
-    )
-
-    id: int | None = Field(default=None, sa_column=Column("id", SmallInteger, Identity(always=False), primary_key=True))
-    provider: str = Field(sa_type=Text)
-    model: str = Field(sa_type=Text)
-    dimensions: int
-    document_prefix: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
-    query_prefix: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
-    status: str = Field(default="active", sa_type=Text, sa_column_kwargs={"server_default": "active"})
-    created_at: datetime | None = Field(default=None, sa_column=_now("created_at"))
-    # While its model server is away, or wrongly set up, nobody claims rows: how often in a row, until when, since when.
-    pauses: int = Field(default=0, sa_column=Column("pauses", SmallInteger, nullable=False, server_default=text("0")))
-    paused_until: datetime | None = Field(default=None, sa_column=_moment("paused_until"))
-    paused_since: datetime | None = Field(default=None, sa_column=_moment("paused_since"))
-    paused_kind: str | None = Field(default=None, sa_type=Text)
-    paused_because: str | None = Field(default=None, sa_type=Text)
-
-
-class EmbeddingJob(SQLModel, table=True):
-    """Only rows that are in hand, waiting, failed or skipped; a NULL embedding without a row here is plainly pending.
-
-    No index on the state: it would end cheap (HOT) updates of a table that is nothing but updates.
-    """
-
-    __tablename__: ClassVar[Any] = "embedding_jobs"
-    __table_args__: ClassVar[Any] = (
-        CheckConstraint(_one_of("state", ("leased", "waiting", "failed", "skipped")), name="embedding_jobs_state"),
-        Index(
-            "embedding_jobs_text",
-            "kind",
-            "space_id",
-            "text_hash",
-            unique=True,
-            postgresql_where=text("text_hash IS NOT NULL"),
-        ),
-        ROOM_FOR_UPDATES,
-    )
-
-    kind: str = Field(sa_column=Column("kind", Text, primary_key=True))
-    entity_id: int = Field(sa_column=Column("entity_id", BigInteger, primary_key=True, autoincrement=False))
-    space_id: int = Field(
-        sa_column=Column(
-            "space_id", SmallInteger, ForeignKey("embedding_spaces.id", ondelete="CASCADE"), primary_key=True
-        )
-    )
-    state: str = Field(sa_type=Text)
-    lease_until: datetime | None = Field(default=None, sa_column=_moment("lease_until"))
-    token: UUID | None = Field(default=None, sa_type=Uuid)
-    worker: str | None = Field(default=None, sa_type=Text)
-    not_before: datetime | None = Field(default=None, sa_column=_moment("not_before"))
-    attempts: int = Field(
-        default=0, sa_column=Column("attempts", SmallInteger, nullable=False, server_default=text("0"))
-    )
-    waits: int = Field(default=0, sa_column=Column("waits", SmallInteger, nullable=False, server_default=text("0")))
-    error_kind: str | None = Field(default=None, sa_type=Text)
-    error: str | None = Field(default=None, sa_type=Text)
-    text_hash: int | None = Field(default=None, sa_type=BigInteger)
-    deaths: int = Field(default=0, sa_column=Column("deaths", SmallInteger, nullable=False, server_default=text("0")))
-    # A vector that has been paid for and could not be stored yet.
-    paid: Any = Field(default=None, sa_column=Column("paid", ARRAY(REAL)), exclude=True)
-    about_hash: bytes | None = Field(default=None, sa_column=Column("about_hash", LargeBinary))
-    paid_characters: int | None = Field(default=None)
-
-
-class EmbeddingBatch(SQLModel, table=True):
-    """A batch of rows that got their vectors: what rates are made of. Old ones are removed by the sweeper."""
-
-    __tablename__: ClassVar[Any] = "embedding_batches"
-    __table_args__: ClassVar[Any] = (Index("embedding_batches_finished", "finished_at"),)
-
-    id: int | None = Field(default=None, sa_column=_id())
-    kind: str = Field(sa_type=Text)
-    space_id: int = Field(
-        sa_column=Column(
-            "space_id", SmallInteger, ForeignKey("embedding_spaces.id", ondelete="CASCADE"), nullable=False
-        )
-    )
-    worker: str = Field(sa_type=Text)
-    embedded: int
-    saved: int
-    tokens: int | None = Field(default=None, sa_type=BigInteger)
-    seconds: float = Field(sa_type=REAL)
-    finished_at: datetime | None = Field(default=None, sa_column=_now("finished_at"))
-
-
-class Unprobed(SQLModel, table=True):
-    """Why the model cannot be probed, before there is a space; one row, or none."""
-
-    __tablename__: ClassVar[Any] = "unprobed"
-    __table_args__: ClassVar[Any] = (CheckConstraint("single", name="unprobed_single"),)
-
-    single: bool = Field(
-        default=True, sa_column=Column("single", Boolean, primary_key=True, server_default=text("true"))
-    )
-    since: datetime | None = Field(default=None, sa_column=_now("since"))
-    error_kind: str = Field(sa_type=Text)
-    because: str = Field(sa_type=Text)
-
-
 class Counter(SQLModel, table=True):
     """Rare events worth a number, counted by all processes together."""
 
@@ -348,7 +219,7 @@ class Counter(SQLModel, table=True):
 
     name: str = Field(sa_column=Column("name", Text, primary_key=True))
     value: int = Field(default=0, sa_column=Column("value", BigInteger, nullable=False, server_default=text("0")))
-    changed_at: datetime | None = Field(default=None, sa_column=_now("changed_at"))
+    changed_at: datetime | None = Field(default=None, sa_column=now_column("changed_at"))
 
 
 class ApiKey(SQLModel, table=True):
@@ -362,10 +233,10 @@ class ApiKey(SQLModel, table=True):
         ),
     )
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=id_column())
     name: str = Field(sa_type=Text)
     secret_hash: bytes = Field(sa_column=Column("secret_hash", LargeBinary, nullable=False))
     scopes: list[str] = Field(sa_column=Column("scopes", ARRAY(Text), nullable=False))
-    created_at: datetime | None = Field(default=None, sa_column=_now("created_at"))
-    last_used_at: datetime | None = Field(default=None, sa_column=_moment("last_used_at"))
-    revoked_at: datetime | None = Field(default=None, sa_column=_moment("revoked_at"))
+    created_at: datetime | None = Field(default=None, sa_column=now_column("created_at"))
+    last_used_at: datetime | None = Field(default=None, sa_column=moment("last_used_at"))
+    revoked_at: datetime | None = Field(default=None, sa_column=moment("revoked_at"))

@@ -1,4 +1,4 @@
--- How fast embedding goes, from `embedding_batches`, where a worker notes each batch when it is done.
+-- How fast embedding goes, from `llm_usage`, where a worker notes each batch when it is done.
 
 -- The rate just now: rows of the batches that ended in the last minute (where a batch takes long, in the time of three;
 -- ten minutes at most), over the time since the first of them began. Then since when batches follow one another without
@@ -7,7 +7,7 @@
 -- name: embedding_pace
 WITH of_space AS (
     SELECT b.embedded, b.saved, b.tokens, b.finished_at, b.finished_at - make_interval(secs => b.seconds) AS began_at
-    FROM embedding_batches b
+    FROM llm_usage b
     WHERE b.space_id = (SELECT id FROM embedding_spaces WHERE status = 'active')
       AND b.finished_at > now() - interval '1 day'
 ), latest AS (

@@ -1,0 +1,165 @@
+"""One OpenAI-compatible server through the official client: answers come raw, refusals as Winnow's own errors."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from http import HTTPStatus as Status
+from typing import TYPE_CHECKING, Any
+
+import openai
+
+from winnow.errors import (
+    KeyRefused,
+    ModelNotFound,
+    ProviderBusy,
+    ProviderUnavailable,
+    QuotaExhausted,
+    SetupFault,
+    WinnowError,
+)
+from winnow.providers.address import ServerName
+from winnow.providers.patience import no_answer_within
+from winnow.providers.portions import BatchRefused
+from winnow.providers.refusals import batch_cap, retry_after_seconds, server_words, translate_common
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from pydantic import SecretStr
+
+    from winnow.providers.address import ServerAddress
+    from winnow.providers.patience import Patience
+
+CONNECT_SECONDS = 10
+
+# What the client would add to a request from the environment (OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID).
+_ACCOUNT_HEADERS = ("Authorization", "OpenAI-Organization", "OpenAI-Project")
+
+# Google's compatible endpoint answers 400 to a wrong key.
+_BAD_KEY = "API key not valid"
+_ABOUT_THE_BATCH = (Status.BAD_REQUEST, Status.REQUEST_ENTITY_TOO_LARGE, Status.UNPROCESSABLE_ENTITY)
+
+
+class OpenAIServer:
+    """The pooled connections to one server that speaks OpenAI's protocol, for all of its models.
+
+    Args:
+        address: of the server, up to and with `/v1`; the environment's `OPENAI_BASE_URL` is not read.
+        api_key: sent to this address only; None sends none.
+        key_setting: where the key was set, for messages.
+    """
+
+    def __init__(
+        self, address: ServerAddress, *, api_key: SecretStr | None, key_setting: str = "WINNOW_OPENAI_API_KEY"
+    ) -> None:
+        self.name = ServerName(shown=address.shown, url_setting=address.setting, key_setting=key_setting)
+        self._basic_auth = address.basic_auth
+        self._api_key = api_key
+        timeout = openai.Timeout(None, connect=CONNECT_SECONDS)  # the whole answer's time is kept in `ask`
+        self._client = openai.AsyncOpenAI(
+            api_key="set by _set_account",  # never None: the client would look for one in the environment
+            base_url=address.url,
+            max_retries=0,  # retries have one owner, and it is not the client
+            timeout=timeout,
+            http_client=openai.DefaultAsyncHttpxClient(
+                timeout=timeout,
+                trust_env=not address.is_loopback,  # a proxy cannot reach this machine's own loopback
+                follow_redirects=False,  # texts go to the server that was chosen, to no other
+                event_hooks={"request": [self._set_account]},
+            ),
+        )
+
+    async def ask(
+        self,
+        request: Callable[[openai.AsyncOpenAI], Awaitable[Any]],
+        *,
+        patience: Patience,
+        model: str,
+        texts: Sequence[str] = (),
+    ) -> Any:
+        """The raw answer (`.content`, `.headers`) of what `request` asks of the client by `with_raw_response`.
+
+        `texts` are kept out of messages where the server repeats them, and are counted when it refuses their number.
+        The caller tells `patience` of a good answer, once it has looked at it.
+
+        Raises:
+            Transient: no connection, no answer in time, or a server error.
+            BatchRefused: too many texts.
+            WinnowError: another refusal, translated by `translate_refusal`.
+        """
+        seconds = patience.seconds
+        try:
+            async with asyncio.timeout(seconds):
+                raw = await request(self._client)
+        except openai.APIStatusError as error:
+            refused = self._refusal(error, model=model, texts=texts)
+            if isinstance(refused, ProviderUnavailable):
+                patience.unanswered()
+            raise refused from (None if self._shows_key(error) else error)
+        except (TimeoutError, openai.APITimeoutError) as error:
+            patience.unanswered()
+            raise ProviderUnavailable(no_answer_within(seconds, shown=self.name.shown)) from error
+        except openai.OpenAIError as error:
+            patience.unanswered()
+            raise ProviderUnavailable(
+                f"the model server {self.name.shown} does not answer; start it, or check {self.name.url_setting}"
+            ) from error
+        if "html" in raw.headers.get("content-type", ""):
+            raise SetupFault(f"{self.name.shown} answers with a web page; does {self.name.url_setting} end in /v1?")
+        return raw
+
+    async def close(self) -> None:
+        """Closes the pooled connections."""
+        await self._client.close()
+
+    async def _set_account(self, request: Any) -> None:
+        for name in _ACCOUNT_HEADERS:
+            request.headers.pop(name, None)
+        if self._api_key is not None:
+            request.headers["Authorization"] = f"Bearer {self._api_key.get_secret_value()}"
+        elif self._basic_auth is not None:
+            request.headers["Authorization"] = self._basic_auth.get_secret_value()
+
+    def _refusal(self, error: openai.APIStatusError, *, model: str, texts: Sequence[str]) -> Exception:
+        secrets = [self._api_key.get_secret_value()] if self._api_key else []
+        words = server_words(error.body, secrets=secrets, texts=texts)
+        if error.status_code in _ABOUT_THE_BATCH and (cap := batch_cap(words, sent=len(texts))):
+            return BatchRefused(cap)
+        return translate_refusal(
+            error.status_code,
+            words,
+            codes=f"{error.code} {error.type}",
+            server=self.name,
+            model=model,
+            retry_after=retry_after_seconds(error.response.headers, now=datetime.now(UTC)),
+        )
+
+    def _shows_key(self, error: openai.APIStatusError) -> bool:
+        return self._api_key is not None and self._api_key.get_secret_value() in f"{error} {error.body}"
+
+
+def translate_refusal(
+    status: int, words: str, *, codes: str, server: ServerName, model: str, retry_after: float | None
+) -> WinnowError:
+    """What an error answer of an OpenAI-compatible server means.
+
+    Args:
+        status: HTTP status.
+        words: the server's own sentence, without secrets.
+        codes: the error's `code` and `type`, as far as there are any.
+        server: who said so.
+        model: the one asked for.
+        retry_after: the server's wish in seconds.
+    """
+    shown = server.shown
+    if status == Status.PAYMENT_REQUIRED or "insufficient_quota" in codes:
+        return QuotaExhausted(f"the account at {shown} has no quota left; add credit there")
+    if status in (Status.TOO_MANY_REQUESTS, Status.SERVICE_UNAVAILABLE):
+        return ProviderBusy(f"{shown} is busy or limits the rate: {words or status}", retry_after_seconds=retry_after)
+    if status in (Status.UNAUTHORIZED, Status.FORBIDDEN) or "invalid_api_key" in codes or _BAD_KEY in words:
+        return KeyRefused(f"{shown} refuses the API key ({status}); check {server.key_setting}")
+    if status == Status.NOT_FOUND or "model_not_found" in codes:
+        hint = f"check the model's name ({model}) and that {server.url_setting} ends in /v1"
+        return ModelNotFound(f"{shown} does not have this: {words or status}; {hint}")
+    return translate_common(status, words, shown=shown)
