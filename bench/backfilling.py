@@ -151,7 +151,7 @@ async def _write(there: int, to_come: int, *, after: bool) -> tuple[float, float
     async with stage() as made:
         database = made.winnow.database
         async with database.transaction() as connection:
-            await create_space(connection, EmbedderIdentity(provider="bench", model="random"), 1536)
+            await create_space(connection, EmbedderIdentity(provider="bench", model="random"), [1.0] * 1536)
         ids = await queue(made, 1, there + to_come)
         async with index_session(database) as session:
             await session.take(Kind.MESSAGES)

@@ -15,7 +15,8 @@ from bench.stage import stage
 from bench.tables import Table, percentile, say
 
 from winnow.domain.jobs import EmbedJob, Kind, Lane, in_batches
-from winnow.storage.embeddings import EmbeddingStore, Lease
+from winnow.storage.embedding_records import Lease
+from winnow.storage.embeddings import EmbeddingStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

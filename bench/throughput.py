@@ -21,6 +21,7 @@ from winnow.domain.jobs import Kind, Lane
 from winnow.errors import InvalidInput
 from winnow.pipeline.import_files import How, import_files
 from winnow.pipeline.request_extraction import request_extraction
+from winnow.pipeline.spaces import Spaces
 from winnow.providers.rules import RuleExtractor
 from winnow.sources.recognise import open_source
 from winnow.tasks.tools import Tools
@@ -222,9 +223,8 @@ async def _parts(made: Stage, paths: Sequence[Path], copies: int) -> Table:
     middleware = TaskClock(clock)
     broker = winnow.brokers[Lane.BULK]
     broker.add_middlewares(middleware)
-    embedding = replace(
-        winnow.embedding(), store=TimedStore(winnow, clock), embedder=TimedEmbedder(winnow.embedder, clock)
-    )
+    timed = Spaces(winnow.database, TimedEmbedder(winnow.embedder, clock))
+    embedding = replace(winnow.embedding(), store=TimedStore(winnow, clock), spaces=timed)
     extracting = replace(winnow.extracting(), units=units, extractor=TimedExtractor(RuleExtractor(), clock))
     broker.state.tools = Tools(database=winnow.database, embedding=embedding, extracting=extracting)
     stop = asyncio.Event()

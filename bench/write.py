@@ -19,7 +19,8 @@ from winnow.domain.jobs import Kind, Lane
 from winnow.domain.messages import IncomingMessage
 from winnow.domain.spaces import EmbedderIdentity
 from winnow.pipeline.ingest import ingest
-from winnow.storage.embeddings import EmbeddingStore, Lease
+from winnow.storage.embedding_records import Lease
+from winnow.storage.embeddings import EmbeddingStore
 from winnow.storage.engine import Database, engine_for
 from winnow.storage.spaces import create_space
 
@@ -80,7 +81,7 @@ async def _write(made: Stage, dimensions: int, *, indexed: bool, rounds: int) ->
     database = made.winnow.database
     async with database.transaction() as connection:
         identity = EmbedderIdentity(provider="bench", model=f"random-{dimensions}")
-        space = await create_space(connection, identity, dimensions)
+        space = await create_space(connection, identity, [1.0] * dimensions)
         if not indexed:
             await connection.exec_driver_sql("DROP INDEX messages_nearest")
     rows = await _rows(made, BATCH * len(WAYS) * (rounds + 1))

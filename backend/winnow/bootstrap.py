@@ -7,15 +7,18 @@ import contextlib
 import os
 import socket
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from winnow.domain.jobs import Lane
+from winnow.domain.providers import Provider, ProviderKind
+from winnow.domain.spaces import Wish
 from winnow.embedded.instance import DataFolder, Instance, RunningServers
 from winnow.embedded.postgres import forget_client_variables, little_room
 from winnow.errors import DatabaseUnavailable, InvalidSettings, QueueUnavailable, SetupFault
 from winnow.pipeline.backfill import Backfilling
 from winnow.pipeline.embed import Embedding
+from winnow.pipeline.embedders import Embedders
 from winnow.pipeline.extract import Extracting
 from winnow.pipeline.overview import Overviewing
 from winnow.pipeline.search import Searching
@@ -37,7 +40,9 @@ from winnow.tasks.tools import Tools
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from uuid import UUID
 
+    from winnow.domain.spaces import Space
     from winnow.pipeline.overview import QueueView
     from winnow.providers.base import Embedder
     from winnow.settings import Settings
@@ -133,7 +138,7 @@ class Winnow:
     _queue_started: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self.spaces = Spaces(self.database, self.embedder)
+        self.spaces = self._spaces()
         # Half of the tasks ask the model server, half write what it answered.
         self.embeddings = EmbeddingStore(self.database, large_writes=max(2, self.settings.bulk_concurrency // 2))
         self.extractions = ExtractionStore(self.database)
@@ -143,6 +148,25 @@ class Winnow:
             register_tasks(broker)
             broker.state.tools = self.task_tools()
             broker.state.lane = lane
+
+    def _spaces(self) -> Spaces:
+        """The stored spaces: those the settings have nothing against, each with its own provider."""
+        settings, identity = self.settings, self.embedder.identity
+        prefixes = Wish(document_prefix=settings.document_prefix, query_prefix=settings.query_prefix)
+        chosen = "embedder" in settings.model_fields_set
+        wish = replace(prefixes, provider=identity.provider, model=identity.model) if chosen else prefixes
+        return Spaces(self.database, self.embedder, wish=wish, source=self.embedders())
+
+    def embedders(self) -> Embedders:
+        """Of all stored spaces."""
+        return Embedders(providers=_NoProviders(), of_settings=self._provider_of_settings, make=self._embedder_for)
+
+    def _provider_of_settings(self, kind: str) -> Provider:
+        return Provider(kind=ProviderKind(kind), name=kind)
+
+    def _embedder_for(self, provider: Provider, space: Space) -> Embedder:
+        prefixes = {"document_prefix": space.identity.document_prefix, "query_prefix": space.identity.query_prefix}
+        return build_embedder(self.settings.model_copy(update={"embedder": str(space.identity), **prefixes}))
 
     async def start_queue(self) -> None:
         """Connects to NATS. Use cases that only read the database do without.
@@ -172,7 +196,7 @@ class Winnow:
         await self.units.drain()
         if self._queue_started:
             await asyncio.gather(*(broker.shutdown() for broker in self.brokers.values()))
-        await self.embedder.close()
+        await self.spaces.close()
         await self.database.close()
 
     def task_tools(self) -> Tools:
@@ -184,7 +208,6 @@ class Winnow:
         return Embedding(
             store=self.embeddings,
             spaces=self.spaces,
-            embedder=self.embedder,
             worker=f"{socket.gethostname()}:{os.getpid()}",
             lease_seconds=self.settings.lease_seconds,
             max_attempts=self.settings.max_attempts,
@@ -207,7 +230,6 @@ class Winnow:
         return Searching(
             database=self.database,
             spaces=self.spaces,
-            embedder=self.embedder,
             vector_weight=self.settings.vector_weight,
         )
 
@@ -274,6 +296,11 @@ class JetStreamView:
         except Exception as error:
             raise QueueUnavailable from error
         return int(info.state.last_seq)
+
+
+class _NoProviders:
+    async def get(self, provider_id: UUID) -> Provider:
+        raise SetupFault("no")
 
 
 def build(settings: Settings, servers: Servers, *, pool_size: int = 10) -> Winnow:

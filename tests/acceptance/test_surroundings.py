@@ -17,7 +17,7 @@ from plugins.program import AS_NOBODY, CHECKOUT, NOBODY
 from winnow.cli.render import show_overview
 from winnow.domain.jobs import Kind
 from winnow.pipeline.overview import Overview, QueueState
-from winnow.storage.embeddings import KindCounts
+from winnow.storage.embedding_records import KindCounts
 from winnow.storage.status import KnowledgeCounts
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typing_extensions import override
 
-from plugins.pipeline import SteeredEmbedder, add_messages, add_row, come_due, job_of
+from plugins.pipeline import SteeredEmbedder, add_messages, add_row, asking, come_due, job_of
 from winnow.bootstrap import Servers, build
 from winnow.domain.jobs import Kind
 from winnow.errors import (
@@ -169,7 +169,7 @@ async def test_a_text_whose_vector_has_always_another_length_fails_alone(
             return await SteeredEmbedder.embed(self, texts, input_type=input_type)
 
     ids = await add_messages(sql, ["one", "odd", "two"])
-    tools = replace(embedding, embedder=Odd())
+    tools = asking(embedding, Odd())
     assert await embed_rows(tools, M, ids) == Embedded(embedded=2, waiting=1)
     assert await store.pause() is None, "the model is the same as ever"
     for expected in (Embedded(waiting=1), Embedded(failed=1)):

@@ -16,7 +16,8 @@ from winnow.errors import ProviderUnavailable
 from winnow.pipeline.embed import Embedded, embed_rows
 from winnow.pipeline.spaces import Spaces
 from winnow.providers.local import LocalEmbedder
-from winnow.storage.embeddings import LARGE_WRITE_ROWS, EmbeddingStore, Lease
+from winnow.storage.embedding_records import Lease
+from winnow.storage.embeddings import LARGE_WRITE_ROWS, EmbeddingStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +68,6 @@ def Embedding_with(embedding: Embedding, database: Database, local: LocalEmbedde
     return type(embedding)(
         store=embedding.store,
         spaces=Spaces(database, local),
-        embedder=local,
         worker="local",
         lease_seconds=30,
         max_attempts=3,

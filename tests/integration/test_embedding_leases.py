@@ -26,7 +26,7 @@ from plugins.pipeline import (
 from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.errors import ProviderUnavailable, TextRefused
 from winnow.pipeline.embed import Embedded, embed_rows
-from winnow.storage.embeddings import Lease
+from winnow.storage.embedding_records import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

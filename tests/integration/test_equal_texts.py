@@ -107,8 +107,8 @@ async def test_a_text_in_another_worker_s_hand_is_left_to_it_and_copied_after(
     await embedding.spaces.ours()
     assert await embed_rows(embedding, M, [first]) == Embedded(embedded=1)
     assert await embed_rows(other, M, [second]) == Embedded(embedded=1, saved=1)
-    assert isinstance(other.embedder, SteeredEmbedder)
-    assert embedder.paid + other.embedder.paid == {"the same": 1, "another": 1}
+    assert isinstance(other.spaces.embedder, SteeredEmbedder)
+    assert embedder.paid + other.spaces.embedder.paid == {"the same": 1, "another": 1}
 
 
 async def test_many_workers_with_the_same_texts_at_once_pay_for_each_once(
@@ -211,7 +211,9 @@ async def test_texts_of_one_hash_are_told_apart(
 ) -> None:
     """There is no such pair at hand, so every text gets the same hash."""
     fill = Embeddable.fill
-    monkeypatch.setattr(Embeddable, "fill", lambda self, sql: fill(self, sql).replace("hashtextextended(", "nothing("))
+    monkeypatch.setattr(
+        Embeddable, "fill", lambda self, sql, role: fill(self, sql, role).replace("hashtextextended(", "nothing(")
+    )
     await sql.execute("CREATE FUNCTION nothing(text, bigint) RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 7")
     await sql.execute("CREATE FUNCTION nothing(text, integer) RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 7")
     statement.cache_clear()

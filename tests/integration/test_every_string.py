@@ -63,7 +63,7 @@ few = settings(
 async def local(embedding: Embedding, database: Database) -> AsyncIterator[Embedding]:
     """Embedding with the built-in model."""
     model = LocalEmbedder()
-    yield replace(embedding, embedder=model, spaces=Spaces(database, model))
+    yield replace(embedding, spaces=Spaces(database, model))
     await model.close()
 
 
@@ -111,7 +111,7 @@ async def test_each_is_embedded_or_blank_and_is_nearest_to_itself(
     assert {row["id"] for row in rows} == blank
     space = await local.spaces.ours()
     speaking = {row: text for row, text in stored.items() if row not in blank}
-    asked = await local.embedder.embed(list(speaking.values()), input_type="query")
+    asked = await local.spaces.embedder.embed(list(speaking.values()), input_type="query")
     for (row, text), vector in zip(list(speaking.items())[::5], asked.vectors[::5], strict=True):
         found = await nearest(database, Kind.MESSAGES, vector, space)
         same = [other for other, theirs in stored.items() if theirs == text]
@@ -124,7 +124,7 @@ async def test_each_is_embedded_or_blank_and_is_nearest_to_itself(
 async def test_each_can_be_searched_for(
     units: UnitsOfWork, database: Database, local: Embedding, texts: list[str]
 ) -> None:
-    searching = Searching(database=database, spaces=local.spaces, embedder=local.embedder, vector_weight=0.4)
+    searching = Searching(database=database, spaces=local.spaces, vector_weight=0.4)
     _, stored = await store_all(units, texts)
     await embed_rows(local, Kind.MESSAGES, list(stored))
     for row, text in list(stored.items())[::4]:

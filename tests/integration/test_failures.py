@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from plugins.pipeline import SteeredEmbedder, add_messages, add_row, job_of, vector_in
+from plugins.pipeline import SteeredEmbedder, add_messages, add_row, asking, job_of, vector_in
 from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.errors import InvalidInput, QueueUnavailable, TextRefused
 from winnow.pipeline.embed import embed_rows
@@ -44,7 +44,7 @@ async def refused(embedding: Embedding, sql: asyncpg.Connection, texts: Sequence
     ids = await add_messages(sql, texts)
     model = SteeredEmbedder(refusals={text: TextRefused(f"no {text}") for text in texts})
     for row_id in ids:
-        done = await embed_rows(replace(embedding, embedder=model, max_attempts=1), M, [row_id])
+        done = await embed_rows(replace(asking(embedding, model), max_attempts=1), M, [row_id])
         assert done.failed == 1
     return ids
 
@@ -256,7 +256,7 @@ async def test_a_forgotten_row_is_found_by_its_words(
     failures: FailureStore, failed: list[int], embedding: Embedding, database: Database
 ) -> None:
     await forget(failures, Chosen(kind=M))
-    searching = Searching(database=database, spaces=embedding.spaces, embedder=embedding.embedder, vector_weight=0.5)
+    searching = Searching(database=database, spaces=embedding.spaces, vector_weight=0.5)
     answer = await search(searching, "three", kinds=(M,), limit=5)
     assert [hit.record.id for hit in answer.hits] == [failed[2]]
 

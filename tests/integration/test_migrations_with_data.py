@@ -93,6 +93,8 @@ async def test_triggers_and_searches_work_at_either_end(
     for revision in path:
         await migrate(used_url, revision=revision)
     await assert_triggers_work(used)
+    if revision != "head":  # this program searches its own schema only
+        return
     database = Database(used_url, pool_size=2)
     space = await Spaces(database, SteeredEmbedder(dimensions=DIMENSIONS)).ours()
     query = SteeredEmbedder(dimensions=DIMENSIONS).vector("said in passing")

@@ -75,8 +75,8 @@ async def test_during_a_pause_nothing_is_claimed_and_nothing_asked_by_anybody(
     other = another(embedding, database)
     await sql.execute("UPDATE embedding_spaces SET paused_until = now() + interval '1 minute'")
     assert await embed_rows(other, M, [second]) == Embedded()
-    assert isinstance(other.embedder, SteeredEmbedder)
-    assert not other.embedder.calls
+    assert isinstance(other.spaces.embedder, SteeredEmbedder)
+    assert not other.spaces.embedder.calls
     assert (await store.counts())[M].pending == 1
     assert await job_of(sql, second) is None
 

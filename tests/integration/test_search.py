@@ -38,14 +38,14 @@ TEXTS = [
 @pytest.fixture
 def searching(database: Database, embedding: Embedding, embedder: SteeredEmbedder) -> Searching:
     """A search over the steered embedder."""
-    return Searching(database=database, spaces=embedding.spaces, embedder=embedder, vector_weight=0.4)
+    return Searching(database=database, spaces=embedding.spaces, vector_weight=0.4)
 
 
 @pytest.fixture
 async def local(embedding: Embedding, database: Database) -> AsyncIterator[Embedding]:
     """Embedding with the built-in model."""
     model = LocalEmbedder()
-    yield replace(embedding, embedder=model, spaces=Spaces(database, model))
+    yield replace(embedding, spaces=Spaces(database, model))
     await model.close()
 
 
@@ -66,7 +66,7 @@ async def prove(sql: asyncpg.Connection, atom: int, message: int, quote: str) ->
 async def test_words_and_meaning_together(local: Embedding, database: Database, sql: asyncpg.Connection) -> None:
     ids = await add_messages(sql, TEXTS)
     await embed_rows(local, Kind.MESSAGES, ids)
-    tools = Searching(database=database, spaces=local.spaces, embedder=local.embedder, vector_weight=0.4)
+    tools = Searching(database=database, spaces=local.spaces, vector_weight=0.4)
     by_words = await search(tools, "windows path")
     assert found(by_words)[0] == (Kind.MESSAGES, ids[0])
     assert by_words.degraded is None
@@ -144,7 +144,7 @@ async def test_before_anything_is_embedded_and_with_another_s_vectors_it_is_said
     await embed_rows(other, Kind.MESSAGES, ids)
     answer = await search(searching, "postgresql")
     assert found(answer) == [(Kind.MESSAGES, ids[2])]
-    assert "the stored vectors are of test:other" in (answer.degraded or "")
+    assert "the stored vectors were made by test:other" in (answer.degraded or "")
 
 
 async def test_a_model_of_another_dimension_under_the_same_name_is_said(
@@ -178,7 +178,7 @@ async def test_a_model_of_another_dimension_under_the_same_name_is_said(
 )
 async def test_no_query_is_an_error(query: str, local: Embedding, database: Database, sql: asyncpg.Connection) -> None:
     await embed_rows(local, Kind.MESSAGES, await add_messages(sql, [*TEXTS, "it's a \\ 'quoted' word"]))
-    tools = Searching(database=database, spaces=local.spaces, embedder=local.embedder, vector_weight=0.4)
+    tools = Searching(database=database, spaces=local.spaces, vector_weight=0.4)
     await search(tools, query)
     await search(replace(tools, spaces=Spaces(database, SteeredEmbedder())), query)
 

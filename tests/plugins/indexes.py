@@ -33,7 +33,7 @@ async def definition(sql: asyncpg.Connection, kind: Kind = Kind.MESSAGES) -> str
 
 async def assert_searches_are_right(embedding: Embedding, database: Database, sql: asyncpg.Connection) -> None:
     """The nearest rows are those that a look at every vector finds."""
-    query = cast("SteeredEmbedder", embedding.embedder).vector(QUERY)
+    query = cast("SteeredEmbedder", embedding.spaces.embedder).vector(QUERY)
     rows = await sql.fetch("SELECT id, embedding FROM messages WHERE embedding IS NOT NULL")
     scores = {row["id"]: float(np.dot(np.asarray(row["embedding"].to_list()), query)) for row in rows}
     found = await nearest(database, Kind.MESSAGES, query, await embedding.spaces.ours())

@@ -26,7 +26,8 @@ from winnow.pipeline.extract import Extracting
 from winnow.pipeline.spaces import Spaces
 from winnow.providers.base import EmbeddingResult
 from winnow.settings import Settings
-from winnow.storage.embeddings import EmbeddingStore, KindCounts
+from winnow.storage.embedding_records import KindCounts
+from winnow.storage.embeddings import EmbeddingStore
 from winnow.storage.extraction import ExtractionStore
 from winnow.storage.unit_of_work import UnitsOfWork
 from winnow.worker import work
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from winnow.domain.jobs import Job
     from winnow.domain.knowledge import Window
-    from winnow.providers.base import InputType
+    from winnow.providers.base import Embedder, InputType
     from winnow.storage.engine import Database
 
 START = datetime(2025, 3, 3, 9, tzinfo=UTC)
@@ -174,7 +175,6 @@ def embedding(store: EmbeddingStore, database: Database, embedder: SteeredEmbedd
     return Embedding(
         store=store,
         spaces=Spaces(database, embedder),
-        embedder=embedder,
         worker="one",
         lease_seconds=30,
         max_attempts=3,
@@ -182,10 +182,15 @@ def embedding(store: EmbeddingStore, database: Database, embedder: SteeredEmbedd
     )
 
 
+def asking(embedding: Embedding, embedder: Embedder) -> Embedding:
+    """The same worker, asking another embedder."""
+    return replace(embedding, spaces=Spaces(embedding.spaces._database, embedder))
+
+
 def another(embedding: Embedding, database: Database, embedder: SteeredEmbedder | None = None) -> Embedding:
     """A second worker beside the first, with an embedder of its own."""
     embedder = embedder or SteeredEmbedder()
-    return replace(embedding, worker="two", embedder=embedder, spaces=Spaces(database, embedder))
+    return replace(embedding, worker="two", spaces=Spaces(database, embedder))
 
 
 @pytest.fixture

@@ -81,7 +81,6 @@ def _tools(database: Database, embedder: SteeredEmbedder) -> Embedding:
     return Embedding(
         store=EmbeddingStore(database),
         spaces=Spaces(database, embedder),
-        embedder=embedder,
         worker="one",
         lease_seconds=30,
         max_attempts=1,

@@ -15,7 +15,7 @@ from winnow.domain.jobs import Kind
 from winnow.errors import WinnowError
 from winnow.pipeline.overview import Overview
 from winnow.settings import Settings, default_data_dir
-from winnow.storage.embeddings import KindCounts
+from winnow.storage.embedding_records import KindCounts
 from winnow.storage.status import KnowledgeCounts
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from winnow.cli.render import counted, json_text, pace_line, pause_line, plain, 
 from winnow.cli.watching import _in_a_line
 from winnow.domain.jobs import Kind
 from winnow.pipeline.overview import Overview, QueueState
-from winnow.storage.embeddings import KindCounts, Pause
+from winnow.storage.embedding_records import KindCounts, Pause
 from winnow.storage.status import KnowledgeCounts, Pace
 
 FAST = Pace(rows_per_second=10, elapsed_seconds=30)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from winnow.pipeline.failures import Decided, Retried, TroubleInFull
     from winnow.pipeline.overview import Overview
     from winnow.pipeline.search import Hit
-    from winnow.storage.embeddings import KindCounts, Pause
+    from winnow.storage.embedding_records import KindCounts, Pause
     from winnow.storage.failures import Trouble
 
 

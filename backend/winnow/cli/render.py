@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from winnow.domain.jobs import Kind
     from winnow.pipeline.overview import Overview
     from winnow.pipeline.search import Hit, SearchAnswer
-    from winnow.storage.embeddings import KindCounts
+    from winnow.storage.embedding_records import KindCounts
     from winnow.storage.search import QuoteRecord
 
 QUOTE_CHARACTERS = 240

@@ -19,7 +19,6 @@ from winnow.cli.running import console, run, settings_for, until_stopped
 from winnow.cli.sample import run_sample
 from winnow.domain.jobs import Lane
 from winnow.errors import EmbeddedServerFailed, SetupFault, Transient
-from winnow.pipeline.spaces import Spaces
 from winnow.storage.migrate import migrate
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ async def _up(settings: Settings, stop: asyncio.Event, *, sample: bool, ends_its
         with _told("tables"):
             await migrate(servers.database_url)
         winnow = await stack.enter_async_context(opened(settings, servers))
-        await Spaces(winnow.database, winnow.embedder).check()
+        await winnow.spaces.check()
         children = Children(
             {"DATABASE_URL": servers.database_url, "NATS_URL": servers.nats_url}, settings.data_dir / "logs"
         )

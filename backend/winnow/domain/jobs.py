@@ -27,10 +27,11 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EmbedJob:
-    """Embed the rows of these ids that have no vector yet."""
+    """Embed the rows of these ids that have no vector yet in a space (None: the active one)."""
 
     kind: Kind
     ids: tuple[int, ...]
+    space_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,25 @@ class EmbedderIdentity:
         return self.provider if self.provider == "local" else f"{self.provider}:{self.model}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the settings insist on; None: whatever the stored space has."""
+
+    provider: str | None = None
+    model: str | None = None
+    document_prefix: str | None = None
+    query_prefix: str | None = None
+
+    @classmethod
+    def for_exactly(cls, identity: EmbedderIdentity) -> Wish:
+        """No other identity will do."""
+        return cls(**{name: getattr(identity, name) for name in cls.__slots__})
+
+    def fits(self, identity: EmbedderIdentity) -> bool:
+        """Whether the identity is what is wished for."""
+        return all(getattr(self, name) in {None, getattr(identity, name)} for name in self.__slots__)
+
+
 class Role(StrEnum):
     """What a space is for: the one of the searches, the next one while it is filled, the last one; and all older."""
 
@@ -37,10 +56,17 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """A stored vector space. `provider_id` is who embeds for it (None: the one of the settings)."""
+    """A stored vector space.
+
+    Attributes:
+        role: its column's.
+        provider_id: who embeds for it; None: the one of the settings.
+        fingerprint: the vector of a fixed sentence (`providers.base.FINGERPRINT_TEXT`), by which its model is known.
+    """
 
     id: int
     identity: EmbedderIdentity
     dimensions: int
     role: Role = Role.ACTIVE
     provider_id: UUID | None = None
+    fingerprint: tuple[float, ...] | None = field(default=None, repr=False)

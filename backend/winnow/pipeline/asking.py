@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from winnow.domain.spaces import Space
     from winnow.pipeline.heartbeat import Hold
     from winnow.providers.base import Embedder
-    from winnow.storage.embeddings import EmbeddableText
+    from winnow.storage.embedding_records import EmbeddableText
 
 # A server that is away for a moment is asked again with the rows in hand; the whole stays below a lease and the grace
 # of a shutdown, together with as much again that a line waits for a limited rate.

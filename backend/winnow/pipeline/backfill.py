@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from winnow.domain.jobs import EmbedJob, Kind, Lane
+from winnow.domain.spaces import Role
 from winnow.errors import QueueUnavailable
 from winnow.pipeline.embed import embed_rows
 from winnow.pipeline.indexing import Load, loading
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from winnow.domain.jobs import Dispatcher
+    from winnow.domain.spaces import Space
     from winnow.pipeline.embed import Embedding
     from winnow.pipeline.indexing import IndexBuild
-    from winnow.storage.embeddings import EmbeddingStore, KindCounts, Pause
+    from winnow.storage.embedding_records import KindCounts, Pause
+    from winnow.storage.embeddings import EmbeddingStore
     from winnow.storage.engine import Database
 
 BATCHES_AHEAD = 20
@@ -55,12 +58,26 @@ class Backfilling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to go over: kinds in order, rows in one task, most rows in all (None: no limit), in this process or not."""
+    """What to go over: kinds in order, rows in one task, most rows in all (None: no limit), in this process or not.
+
+    `space` is the one to fill that is being built; None: the active one.
+    """
 
     kinds: tuple[Kind, ...] = tuple(Kind)
     batch_size: int = 100
     limit: int | None = None
     inline: bool = False
+    space: Space | None = None
+
+    @property
+    def role(self) -> Role:
+        """Of the space to fill."""
+        return self.space.role if self.space else Role.ACTIVE
+
+    @property
+    def space_id(self) -> int | None:
+        """What tasks are told; the active space is what they take by themselves."""
+        return self.space.id if self.space else None
 
     def loads(self, counts: Mapping[Kind, KindCounts]) -> dict[Kind, Load]:
         """The rows it will go over, by kind."""
@@ -160,14 +177,21 @@ async def backfill(
         await tools.store.forget_failures(kind)
     await tools.store.look_now()
     ends = {kind: await tools.store.last_id(kind) for kind in plan.kinds}
-    loads = plan.loads(await tools.store.counts())
+    loads = plan.loads(await _counts(tools, plan))
     total = sum(load.backlog for load in loads.values())
     if total:
         await tools.embedding.spaces.ours()  # a model that is not there is told at once, not waited for
     backfiller = _Backfiller(tools, plan, report, say, Progress(total=total, inline=plan.inline))
+    if plan.space is not None:  # its index is built when it is full (`pipeline.remodel`)
+        await backfiller.run(ends)
+        return backfiller.progress
     async with loading(tools.database, loads, say=say, tell=backfiller.tell_build):
         await backfiller.run(ends)
     return backfiller.progress
+
+
+async def _counts(tools: Backfilling, plan: Plan) -> dict[Kind, KindCounts]:
+    return await tools.store.counts() if plan.space is None else await tools.store.counts_in(plan.space)
 
 
 @dataclass(slots=True)
@@ -222,7 +246,7 @@ class _Backfiller:
             after = 0
             while left > 0:
                 ids = await self.tools.store.without_vector(
-                    kind, after=after, up_to=end, limit=min(self.plan.batch_size, left)
+                    kind, after=after, up_to=end, limit=min(self.plan.batch_size, left), space=self.plan.space
                 )
                 if not ids:
                     break
@@ -233,7 +257,9 @@ class _Backfiller:
 
     async def _send(self, batch: _Batch) -> None:
         try:
-            await self.tools.dispatcher.dispatch([EmbedJob(batch.kind, tuple(batch.ids))], Lane.BULK)
+            await self.tools.dispatcher.dispatch(
+                [EmbedJob(batch.kind, tuple(batch.ids), self.plan.space_id)], Lane.BULK
+            )
         except QueueUnavailable as error:
             self._go_inline(f"{error} Embedding in this process instead.")
 
@@ -257,7 +283,7 @@ class _Backfiller:
         """Counts what is over, and returns the others."""
         for kind in {batch.kind for batch in batches}:
             ids = {number: batch.ids for number, batch in enumerate(batches) if batch.kind == kind}
-            for number, standing in (await standing_of_batches(self.tools.database, kind, ids)).items():
+            for number, standing in (await self._standing(kind, ids)).items():
                 batches[number].seen(standing)
         rest = []
         for batch in batches:
@@ -283,7 +309,7 @@ class _Backfiller:
             batch.again_seconds = min(max(batch.again_seconds * 2, RESEND_SECONDS), PATIENCE_SECONDS)
             batch.sent_at = time.monotonic()
             if self.progress.inline:
-                await embed_rows(self.tools.embedding, batch.kind, batch.ids)
+                await self._embed_rows(batch)
             else:
                 await self._send(batch)
 
@@ -292,12 +318,18 @@ class _Backfiller:
         if batch.standing.free and not batch.standing.in_hand:
             batch.locked = await locked_rows(self.tools.database, batch.kind, batch.standing.free)
 
+    async def _standing(self, kind: Kind, ids: Mapping[int, Sequence[int]]) -> dict[int, BatchStanding]:
+        return await standing_of_batches(self.tools.database, kind, ids, space=self.plan.space)
+
+    async def _embed_rows(self, batch: _Batch) -> None:
+        await embed_rows(self.tools.embedding, batch.kind, batch.ids, space_id=self.plan.space_id)
+
     # -- when nothing moves
 
     async def _wait_out_pause(self, batch: _Batch) -> bool:
         """Waits while nobody asks the model server; False: it is asked. `given_up` says that it took too long."""
         self.asked_at = time.monotonic()
-        pause = await self.tools.store.pause()
+        pause = await self.tools.store.pause(self.plan.role)
         if pause is None:
             return False
         self.say(f"waiting for the model server: {pause.because}")
@@ -309,7 +341,7 @@ class _Backfiller:
             if not pause.seconds_left:
                 await self._let_somebody_look(batch)
             await asyncio.sleep(LOOK_SECONDS)
-            pause = await self.tools.store.pause()
+            pause = await self.tools.store.pause(self.plan.role)
         self.moved_at = time.monotonic()
         self.say("the model server answers again")
         return True
@@ -328,7 +360,7 @@ class _Backfiller:
                 await self._send(batch)
                 return
             self._go_inline("the workers are gone; embedding the rest in this process")
-        await embed_rows(self.tools.embedding, batch.kind, batch.ids)
+        await self._embed_rows(batch)
 
     async def _unstall(self, stalled: Sequence[_Batch]) -> list[_Batch]:
         """Nothing moved for a while: without a worker we do it ourselves."""
@@ -353,7 +385,7 @@ class _Backfiller:
         """Embeds a batch in this process; False while another process has some of its rows in hand."""
         until = time.monotonic() + self.tools.embedding.lease_seconds
         while not self.given_up:
-            await embed_rows(self.tools.embedding, batch.kind, batch.ids)
+            await self._embed_rows(batch)
             if not await self._unsettled([batch]):
                 return True
             if await self._wait_out_pause(batch):
@@ -382,7 +414,7 @@ class _Backfiller:
 
     async def _count_the_rest(self) -> None:
         """What is left when the server was waited for too long; some of it may have been done by others meanwhile."""
-        counts = await self.tools.store.counts()
+        counts = await _counts(self.tools, self.plan)
         left = sum(counts[kind].pending + counts[kind].in_hand + counts[kind].waiting for kind in self.plan.kinds)
         most = self.progress.total - self.progress.success - self.progress.failed - self.progress.skipped
         self.progress = replace(self.progress, waiting=max(0, min(left, most)), seconds=time.monotonic() - self.started)

@@ -17,16 +17,18 @@ from winnow.pipeline.asking import PATIENCE_SECONDS, Inquiry
 from winnow.pipeline.heartbeat import Hold, heartbeat
 from winnow.pipeline.pausing import look_if_due
 from winnow.pipeline.settling import Settlement
-from winnow.storage.embeddings import Lease, Outcome
+from winnow.storage.embedding_records import Lease, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from winnow.domain.jobs import Kind
+    from winnow.domain.spaces import Space
     from winnow.pipeline.asking import Found
     from winnow.pipeline.spaces import Spaces
     from winnow.providers.base import Embedder
-    from winnow.storage.embeddings import Claimed, EmbeddableText, EmbeddingStore
+    from winnow.storage.embedding_records import Claimed, EmbeddableText
+    from winnow.storage.embeddings import EmbeddingStore
 
 log = structlog.get_logger(__name__)
 
@@ -50,11 +52,10 @@ DEADLY = Outcome(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding:
-    """What embedding needs: where the rows are, who makes the vectors, and for how long rows are held."""
+    """What embedding needs: where the rows are, their spaces with who makes the vectors, and how long rows are held."""
 
     store: EmbeddingStore
     spaces: Spaces
-    embedder: Embedder
     worker: str
     lease_seconds: float
     max_attempts: int
@@ -85,27 +86,46 @@ class Embedded:
         return Embedded(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
 
 
-async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int]) -> Embedded:
+async def embed_rows(
+    tools: Embedding, kind: Kind, ids: Sequence[int], *, provider_id: str | None = None, space_id: int | None = None
+) -> Embedded:
     """Embeds those of the rows that are free and have no vector. Safe to repeat, and to run beside itself.
 
     Every row that was taken is accounted for when this returns: written, skipped, failed, waiting, or given back. None
     is taken while the model server is not asked (`EmbeddingStore.pause`): they stay pending.
 
+    Args:
+        tools: what it needs.
+        kind: of the rows.
+        ids: theirs.
+        provider_id: embed into the space that this provider embeds for; None: into the active one.
+        space_id: embed into this space.
+
     Raises:
         SpaceMismatch, Transient, SetupFault: before any row is taken, when there is no space to write into.
         DatabaseUnavailable: before any row is taken; with rows in hand the database is waited for.
     """
-    space = await tools.spaces.ours()
+    space = await tools.spaces.of_task(provider_id, space_id)
+    done = await _embed_into(tools, space, kind, ids)
+    if not done.taken:
+        tools.spaces.forget()  # in a space that was swapped or retired, nothing can be claimed
+        now = await tools.spaces.of_task(provider_id, space_id)
+        if now != space:
+            done = await _embed_into(tools, now, kind, ids)
+    return done
+
+
+async def _embed_into(tools: Embedding, space: Space, kind: Kind, ids: Sequence[int]) -> Embedded:
+    embedder = await tools.spaces.embedder_of(space)
     lease = Lease(kind=kind, space=space, token=uuid4(), worker=tools.worker, seconds=tools.lease_seconds)
     started = time.perf_counter()
     try:
-        done = await _claim_and_work(tools, lease, ids)
+        done = await _claim_and_work(tools, embedder, lease, ids)
     except (asyncio.CancelledError, WinnowError):
         with suppress(WinnowError):  # back at once: the shutdown's grace is over, or the database has refused us
             await asyncio.shield(tools.store.release(lease, ids))
         raise
     if not done.taken:
-        tools.spaces.forget()  # in a space that was retired, nothing can be claimed
         return done
     log.info(
         "embed.finished",
@@ -121,10 +141,18 @@ async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int]) -> Embedd
     return done
 
 
-async def _claim_and_work(tools: Embedding, lease: Lease, ids: Sequence[int]) -> Embedded:
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """Who is asked for vectors, for as long as the hold on the rows lasts."""
+
+    embedder: Embedder
+    hold: Hold
+
+
+async def _claim_and_work(tools: Embedding, embedder: Embedder, lease: Lease, ids: Sequence[int]) -> Embedded:
     hold = Hold(lease.seconds)
     claimed = await tools.store.claim(lease, ids)
-    if not claimed and await look_if_due(tools.store, tools.embedder, lease.space, looker_seconds=tools.lease_seconds):
+    if not claimed and await look_if_due(tools.store, embedder, lease.space, looker_seconds=tools.lease_seconds):
         hold = Hold(lease.seconds)
         claimed = await tools.store.claim(lease, ids)
     if not claimed:
@@ -139,15 +167,15 @@ async def _claim_and_work(tools: Embedding, lease: Lease, ids: Sequence[int]) ->
         hold.renewed()
 
     async with heartbeat(renew, every_seconds=tools.lease_seconds / 3):
-        done = await _work(tools, lease, hold, claimed, suspects)
+        done = await _work(tools, lease, _Model(embedder, hold), claimed, suspects)
     for row_id in suspects[1:]:
-        alone = await _claim_and_work(tools, lease, [row_id])
+        alone = await _claim_and_work(tools, embedder, lease, [row_id])
         done += alone if alone.taken else Embedded(waiting=1)
     return done
 
 
 async def _work(
-    tools: Embedding, lease: Lease, hold: Hold, claimed: Mapping[int, Claimed], suspects: Sequence[int]
+    tools: Embedding, lease: Lease, model: _Model, claimed: Mapping[int, Claimed], suspects: Sequence[int]
 ) -> Embedded:
     """The rows that are harmless together, then the first suspect; the others are let go of before.
 
@@ -161,7 +189,7 @@ async def _work(
         done += await _leave_to_a_person(tools, lease, deadly)
     for group in (claimed.keys() - deadly - set(suspects), set(suspects[:1])):
         if group:
-            done += await _work_together(tools, lease, hold, {row_id: claimed[row_id] for row_id in sorted(group)})
+            done += await _work_together(tools, lease, model, {row_id: claimed[row_id] for row_id in sorted(group)})
     return done
 
 
@@ -173,15 +201,15 @@ async def _leave_to_a_person(tools: Embedding, lease: Lease, deadly: set[int]) -
     return Embedded(failed=len(failed), given_back=len(deadly - failed))
 
 
-async def _work_together(tools: Embedding, lease: Lease, hold: Hold, claimed: Mapping[int, Claimed]) -> Embedded:
+async def _work_together(tools: Embedding, lease: Lease, model: _Model, claimed: Mapping[int, Claimed]) -> Embedded:
     started = time.perf_counter()
     rows = await _through_outages(lambda: tools.store.read(lease, list(claimed)))
     inquiry = Inquiry(
-        tools.embedder,
+        model.embedder,
         lease.space,
         patience_seconds=tools.patience_seconds,
         suspicious=any(row.waits >= SUSPICIOUS_WAITS for row in claimed.values()),
-        hold=hold,
+        hold=model.hold,
     )
     inquiry.remember(rows)
     speaking = [row for row in rows if row.text.strip() and not row.known]

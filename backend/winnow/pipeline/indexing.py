@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from winnow.domain.jobs import Kind
+from winnow.domain.spaces import Role
 from winnow.errors import DatabaseBusy, Transient
 from winnow.storage.indexes import (
     SPARE_BYTES,
@@ -136,7 +137,11 @@ async def _dropped(database: Database, kind: Kind) -> bool:
 
 
 async def build_missing(
-    database: Database, kinds: Sequence[Kind] = tuple(Kind), *, tell: Callable[[IndexBuild], None]
+    database: Database,
+    kinds: Sequence[Kind] = tuple(Kind),
+    *,
+    tell: Callable[[IndexBuild], None],
+    role: Role = Role.ACTIVE,
 ) -> None:
     """Builds the indexes of these kinds that are missing, or waits for whoever builds one; tells how far it is.
 
@@ -147,8 +152,10 @@ async def build_missing(
     """
     started: dict[Kind, float] = {}
     while True:
-        await mend_indexes(database, kinds, tell=tell)
-        elsewhere = [state for state in await index_states(database, kinds) if state.missing and state.building]
+        await mend_indexes(database, kinds, tell=tell, role=role)
+        elsewhere = [
+            state for state in await index_states(database, kinds, role=role) if state.missing and state.building
+        ]
         for state in elsewhere:
             since = started.setdefault(state.kind, time.monotonic())
             tell(_seen(state, since))
@@ -162,6 +169,7 @@ async def mend_indexes(
     kinds: Sequence[Kind] = tuple(Kind),
     *,
     tell: Callable[[IndexBuild], None] | None = None,
+    role: Role = Role.ACTIVE,
 ) -> int:
     """Builds every index that is missing or was left invalid by a killed build; returns how many.
 
@@ -173,14 +181,14 @@ async def mend_indexes(
         DatabaseUnavailable: the database went away, or has no room; whoever calls this at regular times should then
             wait for longer than usual, for each try builds from the beginning.
     """
-    missing = [state for state in await index_states(database, kinds) if _is_free(state)]
+    missing = [state for state in await index_states(database, kinds, role=role) if _is_free(state)]
     if not missing:
         return 0
     built = 0
     async with index_session(database) as session:
         for state in missing:
             if await session.take(state.kind):
-                built += await _build(database, session, state.kind, tell)
+                built += await _build(database, session, state.kind, role, tell)
     return built
 
 
@@ -193,15 +201,19 @@ def _seen(state: IndexState, since: float) -> IndexBuild:
 
 
 async def _build(
-    database: Database, session: IndexSession, kind: Kind, tell: Callable[[IndexBuild], None] | None
+    database: Database,
+    session: IndexSession,
+    kind: Kind,
+    role: Role,
+    tell: Callable[[IndexBuild], None] | None,
 ) -> bool:
     started = time.monotonic()
     log.info("index.building", kind=kind.value)
-    building = asyncio.create_task(session.build(kind), name=f"build the index of {kind.value}")
+    building = asyncio.create_task(session.build(kind, role), name=f"build the index of {kind.value}")
     try:
         while tell and not (await asyncio.wait({building}, timeout=LOOK_SECONDS))[0]:
             with contextlib.suppress(Transient):  # the build shall not end because nobody could look at it
-                for state in await index_states(database, [kind]):
+                for state in await index_states(database, [kind], role=role):
                     tell(_seen(state, started))
         built = await building
     finally:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from winnow.domain.jobs import Kind, Lane
+from winnow.domain.spaces import Role
 from winnow.errors import QueueUnavailable
 from winnow.storage.embeddings import SAVED
 from winnow.storage.status import KnowledgeCounts, Pace, embedding_pace, knowledge_counts, truncated_rows
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from winnow.pipeline.spaces import Spaces
-    from winnow.storage.embeddings import EmbeddingStore, KindCounts, Pause
+    from winnow.storage.embedding_records import KindCounts, Pause
+    from winnow.storage.embeddings import EmbeddingStore
     from winnow.storage.engine import Database
 
 
@@ -60,6 +62,14 @@ class QueueState:
     workers: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Building:
+    """The space that is filled to become the active one, and where the rows of each kind stand in it."""
+
+    space: str
+    embeddings: Mapping[Kind, KindCounts]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """Everything's state. `queue` is None when NATS does not answer, and `queue_error` says so.
@@ -78,6 +88,7 @@ class Overview:
     pace: Pace = field(default_factory=Pace)
     pause: Pause | None = None
     truncated: int | None = None
+    building: Building | None = None
 
     @property
     def saved(self) -> int:
@@ -126,7 +137,8 @@ async def overview(tools: Overviewing, *, truncated: bool = False) -> Overview:
         queue = await _queue_state(tools.queue)
     except QueueUnavailable as error:
         queue_error = str(error)
-    space = await tools.spaces.current()
+    stored = await tools.spaces.all()
+    space, next_space = stored.get(Role.ACTIVE), stored.get(Role.BUILDING)
     return Overview(
         embeddings=await tools.embeddings.counts(),
         knowledge=await knowledge_counts(tools.database),
@@ -138,6 +150,9 @@ async def overview(tools: Overviewing, *, truncated: bool = False) -> Overview:
         last_error=await tools.embeddings.last_error(),
         pace=await embedding_pace(tools.database),
         pause=await tools.embeddings.pause(),
+        building=Building(str(next_space.identity), await tools.embeddings.counts_in(next_space))
+        if next_space
+        else None,
         truncated=await truncated_rows(tools.database) if truncated else None,
     )
 

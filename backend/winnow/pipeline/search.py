@@ -11,7 +11,7 @@ import structlog
 from winnow.domain.fusion import fuse
 from winnow.domain.jobs import Kind
 from winnow.domain.messages import storable
-from winnow.errors import InvalidInput, Permanent, Transient
+from winnow.errors import InvalidInput, Permanent, SpaceMismatch, Transient
 from winnow.storage import search as store
 from winnow.storage.messages import MessageRecord, messages_by_id
 from winnow.storage.search import AtomRecord, TopicRecord
@@ -46,7 +46,6 @@ class Searching:
 
     database: Database
     spaces: Spaces
-    embedder: Embedder
     vector_weight: float
 
 
@@ -115,17 +114,18 @@ async def _vector_arm(tools: Searching, query: str, kinds: Sequence[Kind]) -> tu
     space = await tools.spaces.current()
     if space is None:
         return {}, "nothing is embedded yet"
-    if space.identity != tools.embedder.identity:
-        return {}, f"the stored vectors are of {space.identity}, and this process uses {tools.embedder.identity}"
     try:
-        vector = await _query_vector(tools.embedder, query, space)
+        vector = await _query_vector(await tools.spaces.embedder_of(space), query, space)
     except (Transient, Permanent, TimeoutError) as error:
         reason = str(error) or f"the model did not answer within {MODEL_PATIENCE_SECONDS:.0f} s"
         log.warning("search.by_words_only", reason=reason)
         return {}, reason
     found: dict[Key, float] = {}
     for kind in kinds:
-        hits = await store.nearest(tools.database, kind, vector, space)
+        try:
+            hits = await store.nearest(tools.database, kind, vector, space)
+        except SpaceMismatch:  # another model's vectors are searched since a moment ago
+            return await _vector_arm(tools, query, kinds)
         found |= {(kind, identity): score for identity, score in hits.items()}
     return found, None
 

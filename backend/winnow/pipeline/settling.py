@@ -10,13 +10,14 @@ import structlog
 
 from winnow.domain.backoff import backoff_seconds
 from winnow.pipeline.pausing import pause_space, wish_seconds
-from winnow.storage.embeddings import Outcome
+from winnow.storage.embedding_records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from winnow.pipeline.asking import Found
-    from winnow.storage.embeddings import Claimed, EmbeddableText, EmbeddingStore, Lease
+    from winnow.storage.embedding_records import Claimed, EmbeddableText, Lease
+    from winnow.storage.embeddings import EmbeddingStore
 
 log = structlog.get_logger(__name__)
 

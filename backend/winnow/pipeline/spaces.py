@@ -1,88 +1,183 @@
-"""Which vector space the rows and this process's embedder share."""
+"""Which vector space rows are embedded into, and who makes its vectors."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+import structlog
+
+from winnow.domain.spaces import Role, Wish
 from winnow.errors import DatabaseBusy, SetupFault, SpaceMismatch, Transient
-from winnow.providers.base import probe_dimensions
-from winnow.storage.spaces import active_space, any_vector_stored, create_space, lock_spaces, note_unprobed
+from winnow.providers.base import fingerprint_of
+from winnow.storage.spaces import any_vector_stored, create_space, lock_spaces, note_unprobed, read_spaces
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from winnow.domain.spaces import EmbedderIdentity, Space
     from winnow.providers.base import Embedder
     from winnow.storage.engine import Database
+
+log = structlog.get_logger(__name__)
 
 # An open transaction of somebody else keeps us from the tables; after so many tries it is the caller who waits.
 MAKE_TRIES = 5
 MAKE_PAUSE_SECONDS = 0.2
 
 
-class Spaces:
-    """The active space, as far as it is the embedder's own."""
+class EmbedderSource(Protocol):
+    """Where the embedders of stored spaces come from."""
 
-    def __init__(self, database: Database, embedder: Embedder) -> None:
-        self._database = database
-        self.embedder = embedder
-        self._known: Space | None = None
-
-    async def current(self) -> Space | None:
-        """The stored space, whosever it is; None before the first model was used."""
-        async with self._database.autocommit() as connection:
-            return await active_space(connection)
-
-    async def ours(self) -> Space:
-        """The space to write into; made to the measure of the probed model when no vector is stored yet.
+    async def of(self, space: Space) -> Embedder:
+        """One whose identity is the space's; it stays the source's to close.
 
         Raises:
-            SpaceMismatch: the stored vectors are another embedder's.
+            SetupFault: its provider is gone, switched off, or its key cannot be read.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Closes all that were given out."""
+        ...
+
+
+class Spaces:
+    """The stored spaces, as far as this process may use them.
+
+    Args:
+        database: where.
+        embedder: with which the first space is made.
+        wish: what the settings insist on; None: exactly `embedder`.
+        source: of the embedders of other spaces; None: there is only `embedder`.
+    """
+
+    def __init__(
+        self, database: Database, embedder: Embedder, *, wish: Wish | None = None, source: EmbedderSource | None = None
+    ) -> None:
+        self._database = database
+        self.embedder = embedder
+        self._wish = wish or Wish.for_exactly(embedder.identity)
+        self._source = source
+        self._known: Space | None = None
+        self._told = False
+
+    async def all(self) -> Mapping[Role, Space]:
+        """The spaces that have a column, by role."""
+        async with self._database.autocommit() as connection:
+            return await read_spaces(connection)
+
+    async def current(self) -> Space | None:
+        """The active space, whosever it is; None before the first model was used."""
+        return (await self.all()).get(Role.ACTIVE)
+
+    async def ours(self) -> Space:
+        """The active space, to write into; made to the measure of the probed model when no vector is stored yet.
+
+        Raises:
+            SpaceMismatch: the stored vectors are of another model than the one the settings insist on.
             Transient: the model cannot be probed, or the tables not be had for a moment, just now.
             SetupFault: the model is missing, or refuses the key.
         """
         if self._known is None:
-            space = await self.current()
-            if space is None or space.identity != self.embedder.identity:
+            stored = await self.all()
+            space = stored.get(Role.ACTIVE)
+            if space is None or not self._may_use(stored):
                 space = await self._make()
             self._known = space
         return self._known
+
+    async def of_task(self, provider_id: str | None, space_id: int | None) -> Space:
+        """The space a task is for: the one of this id, else the one its provider embeds for, else the active one.
+
+        Raises:
+            SpaceMismatch: there is no such space any more, or the provider embeds for none.
+            WinnowError: as `ours` does.
+        """
+        if provider_id is None and space_id is None:
+            return await self.ours()
+        stored = await self.all()
+        for role in (Role.BUILDING, Role.ACTIVE):
+            space = stored.get(role)
+            if space is None or (space_id is not None and space.id != space_id):
+                continue
+            if provider_id in {None, str(space.provider_id), str(space.identity)}:
+                return space
+        raise SpaceMismatch(
+            f"the task is for the space {space_id}, which is neither the active one nor being built"
+            if space_id is not None
+            else f"the task asks for {provider_id}, which embeds for no space; `winnow model use` changes the model"
+        )
+
+    async def embedder_of(self, space: Space) -> Embedder:
+        """Who makes the vectors of a space.
+
+        Raises:
+            SpaceMismatch: nobody this process knows.
+            SetupFault: its provider is gone, switched off, or its key cannot be read.
+        """
+        if space.provider_id is None and space.identity == self.embedder.identity:
+            return self.embedder
+        if self._source is None:
+            raise self._mismatch(space)
+        return await self._source.of(space)
 
     def forget(self) -> None:
         """The space may have changed: ask the database again."""
         self._known = None
 
     async def check(self) -> None:
-        """Raises `SpaceMismatch` when the stored vectors are another embedder's; asks no model."""
-        async with self._database.autocommit() as connection:
-            space = await active_space(connection)
-            if space and space.identity != self.embedder.identity and await any_vector_stored(connection):
-                raise self._mismatch(space)
+        """Raises `SpaceMismatch` when the settings insist on another model than the stored vectors'; asks no model."""
+        stored = await self.all()
+        if Role.ACTIVE in stored and not self._may_use(stored):
+            async with self._database.autocommit() as connection:
+                if await any_vector_stored(connection):
+                    raise self._mismatch(stored[Role.ACTIVE])
+
+    async def close(self) -> None:
+        """Closes the embedders."""
+        await self.embedder.close()
+        if self._source is not None:
+            await self._source.close()
+
+    def _may_use(self, stored: Mapping[Role, Space]) -> bool:
+        """Whether the active space is what the settings insist on, or what a person has chosen since."""
+        active = stored[Role.ACTIVE]
+        if self._wish.fits(active.identity):
+            return True
+        others = [stored[role] for role in (Role.PREVIOUS, Role.BUILDING) if role in stored]
+        chosen_since = self._source is not None and any(self._wish.fits(other.identity) for other in others)
+        if chosen_since and not self._told:
+            self._told = True
+            log.warning("space.chosen_since", embedder=str(active.identity), setting=str(self.embedder.identity))
+        return chosen_since
 
     async def _make(self) -> Space:
         await self.check()
         identity = self.embedder.identity
         try:
-            dimensions = await probe_dimensions(self.embedder)  # before the transaction: a model may take its time
+            fingerprint = await fingerprint_of(self.embedder)  # before the transaction: a model may take its time
         except (Transient, SetupFault) as error:
             async with self._database.autocommit() as connection:
                 await note_unprobed(connection, error)
             raise
         for _ in range(MAKE_TRIES - 1):
             with contextlib.suppress(DatabaseBusy):
-                return await self._make_now(identity, dimensions)
+                return await self._make_now(identity, fingerprint)
             await asyncio.sleep(MAKE_PAUSE_SECONDS)
-        return await self._make_now(identity, dimensions)
+        return await self._make_now(identity, fingerprint)
 
-    async def _make_now(self, identity: EmbedderIdentity, dimensions: int) -> Space:
+    async def _make_now(self, identity: EmbedderIdentity, fingerprint: Sequence[float]) -> Space:
         async with self._database.transaction() as connection:
             await lock_spaces(connection)
-            space = await active_space(connection)  # another process may have been first
-            if space and space.identity == identity:
+            stored = await read_spaces(connection)  # another process may have been first
+            space = stored.get(Role.ACTIVE)
+            if space and self._may_use(stored):
                 return space
             if space and await any_vector_stored(connection):
                 raise self._mismatch(space)
-            return await create_space(connection, identity, dimensions)
+            return await create_space(connection, identity, fingerprint)
 
     def _mismatch(self, space: Space) -> SpaceMismatch:
         ours = self.embedder.identity
@@ -93,6 +188,6 @@ class Spaces:
                 "WINNOW_DOCUMENT_PREFIX and WINNOW_QUERY_PREFIX to these"
             )
         return SpaceMismatch(
-            f"the stored vectors were made by {space.identity} ({space.dimensions} dimensions); {ours} makes others; "
-            f"set WINNOW_EMBEDDER={space.identity}, or keep {ours} and use another database or --data-dir"
+            f"the stored vectors were made by {space.identity} ({space.dimensions} dimensions), and WINNOW_EMBEDDER is "
+            f"{ours}; unset it or set it to {space.identity}, and to change over run: winnow model use {ours}"
         )

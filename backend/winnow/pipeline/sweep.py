@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from winnow.domain.jobs import EmbedJob, Kind, Lane, in_batches
+from winnow.domain.spaces import Role
 from winnow.errors import SetupFault, Transient
 from winnow.pipeline.indexing import mend_indexes
+from winnow.pipeline.remodel import finish_building
 from winnow.pipeline.request_extraction import request_extraction
 from winnow.storage.leadership import leadership
 
@@ -77,7 +79,7 @@ class Sweeper:
     """Looks at regular times for work that is due. Of any number of copies only one, the leader, sweeps."""
 
     tools: Sweeping
-    _sent: dict[Kind, dict[int, float]] = field(default_factory=lambda: {kind: {} for kind in Kind})
+    _sent: dict[tuple[int, Kind], dict[int, float]] = field(default_factory=dict)
     _written: set[Kind] = field(default_factory=set)
     _paused: bool = False
     _look_at: float = 0.0
@@ -126,6 +128,7 @@ class Sweeper:
             pause = MEND_EVERY_SECONDS
             try:
                 await mend_indexes(self.tools.database)
+                await finish_building(self.tools.database)
             except (Transient, SetupFault) as error:
                 pause = MEND_PAUSE_SECONDS
                 log.warning("sweep.index_not_built", reason=str(error))
@@ -197,12 +200,26 @@ class Sweeper:
         sent = 0
         for kind in written:
             latest = await self.tools.embeddings.newest_due(kind, space=space, limit=self.tools.batch_size)
-            sent += await self._send(kind, latest, Lane.LIVE)
+            sent += await self._send(kind, space, latest, Lane.LIVE)
         depth = await self.tools.backlog.depth(Lane.BULK)
         for kind in Kind:
             if sent < BATCHES_AHEAD - depth:
                 age = 0.0 if kind in written else self.tools.age_seconds
                 sent += await self._sweep_kind(kind, space, BATCHES_AHEAD - depth - sent, age, nothing_queued=not depth)
+        return sent + await self._sweep_building(BATCHES_AHEAD - depth - sent, nothing_queued=not depth)
+
+    async def _sweep_building(self, room: int, *, nothing_queued: bool) -> int:
+        """What is left of the lane is for the space that is being built, if there is one."""
+        space = (await self.tools.spaces.all()).get(Role.BUILDING)
+        if space is None:
+            return 0
+        pause = await self.tools.embeddings.pause(Role.BUILDING)
+        if pause:
+            return 0 if pause.seconds_left else await self._send_a_look(space)
+        sent = 0
+        for kind in Kind:
+            if sent < room:
+                sent += await self._sweep_kind(kind, space, room - sent, 0.0, nothing_queued=nothing_queued)
         return sent
 
     async def _send_a_look(self, space: Space) -> int:
@@ -212,7 +229,7 @@ class Sweeper:
         self._look_at = time.monotonic() + LOOK_EVERY_SECONDS
         for kind in Kind:
             if due := await self.tools.embeddings.due(kind, space=space, age_seconds=0, limit=1):
-                return await self._send(kind, due, Lane.BULK)
+                return await self._send(kind, space, due, Lane.BULK)
         return 0
 
     async def _sweep_kind(
@@ -223,17 +240,19 @@ class Sweeper:
         Even when the lane is empty that stays out for a while: what cannot be claimed does not keep others from it.
         """
         since = time.monotonic() - (RESEND_SECONDS if nothing_queued else SENT_SECONDS)
-        ahead = self._sent[kind] = {row: at for row, at in self._sent[kind].items() if at > since}
+        already = self._sent.get((space.id, kind), {})
+        ahead = self._sent[space.id, kind] = {row: at for row, at in already.items() if at > since}
         most = room * self.tools.batch_size
         due = await self.tools.embeddings.due(kind, space=space, age_seconds=age_seconds, limit=most + len(ahead))
-        return await self._send(kind, [row for row in due if row not in ahead][:most], Lane.BULK)
+        return await self._send(kind, space, [row for row in due if row not in ahead][:most], Lane.BULK)
 
-    async def _send(self, kind: Kind, ids: Sequence[int], lane: Lane) -> int:
-        jobs: list[Job] = list(in_batches([EmbedJob(kind, tuple(ids))], self.tools.batch_size))
+    async def _send(self, kind: Kind, space: Space, ids: Sequence[int], lane: Lane) -> int:
+        space_id = None if space.role == Role.ACTIVE else space.id
+        jobs: list[Job] = list(in_batches([EmbedJob(kind, tuple(ids), space_id)], self.tools.batch_size))
         if jobs:
             await self.tools.dispatcher.dispatch(jobs, lane)
-            self._sent[kind] |= dict.fromkeys(ids, time.monotonic())
-            log.info("sweep.embedding", kind=kind.value, rows=len(ids), lane=lane.value)
+            self._sent.setdefault((space.id, kind), {}).update(dict.fromkeys(ids, time.monotonic()))
+            log.info("sweep.embedding", kind=kind.value, rows=len(ids), lane=lane.value, space=space.id)
         return len(jobs)
 
 

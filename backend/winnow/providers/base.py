@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
+
 from winnow.errors import AnswerInvalid, SetupFault, TextRefused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from winnow.domain.spaces import EmbedderIdentity
 
 InputType = Literal["document", "query"]
+
+FINGERPRINT_TEXT = "dimension"
+SAME_MODEL_COSINE = 0.98
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,21 +70,40 @@ class Embedder(Protocol):
         ...
 
 
-async def probe_dimensions(embedder: Embedder) -> int:
-    """The dimension as the model itself shows it, by embedding one word.
+async def fingerprint_of(embedder: Embedder) -> list[float]:
+    """The vector of a fixed word: its length is the model's dimension, and another model makes another one of it.
 
     Raises:
         SetupFault: it cannot even do that, so no text would fare better.
         Transient: the server is away or busy.
     """
     try:
-        result = await embedder.embed(["dimension"], input_type="document")
+        result = await embedder.embed([FINGERPRINT_TEXT], input_type="document")
     except (AnswerInvalid, TextRefused) as error:
         raise SetupFault(
             f"{embedder.identity} cannot embed even one word ({error}); choose a model for embeddings with "
             "WINNOW_EMBEDDER, or mend the model server"
         ) from error
-    return int(result.vectors.shape[1])
+    vector: list[float] = result.vectors[0].tolist()
+    return vector
+
+
+def same_model(known: Sequence[float] | None, found: Sequence[float], *, dimensions: int) -> bool:
+    """Whether two fingerprints are one model's; by their dimensions alone where none is `known`.
+
+    Servers round differently, and quantised forms of a model differ by more; another model differs by all.
+    """
+    if len(found) != dimensions:
+        return False
+    if known is None:
+        return True
+    a, b = np.asarray(known), np.asarray(found)
+    return bool(a @ b >= SAME_MODEL_COSINE * np.linalg.norm(a) * np.linalg.norm(b))
+
+
+async def probe_dimensions(embedder: Embedder) -> int:
+    """The dimension as the model itself shows it. Raises as `fingerprint_of` does."""
+    return len(await fingerprint_of(embedder))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from winnow.domain.spaces import Role
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from winnow.domain.jobs import Kind
+    from winnow.domain.spaces import Space
     from winnow.storage.engine import Database
 
 
@@ -37,12 +39,16 @@ class BatchStanding:
 
 
 async def standing_of_batches(
-    database: Database, kind: Kind, batches: Mapping[int, Sequence[int]]
+    database: Database, kind: Kind, batches: Mapping[int, Sequence[int]], *, space: Space | None = None
 ) -> dict[int, BatchStanding]:
-    """Where each batch stands, by its number. Rows that were deleted meanwhile are in none of the counts."""
+    """Where each batch stands in a space (None: the active one), by its number.
+
+    Rows that were deleted meanwhile are in none of the counts, nor are any once the space has another role.
+    """
+    role, space_id = (space.role, space.id) if space else (Role.ACTIVE, None)
     ids = [row for rows in batches.values() for row in rows]
     async with database.autocommit() as connection:
-        found = await fetch(connection, "standing_of_rows", ids, kind=kind)
+        found = await fetch(connection, "standing_of_rows", ids, space_id, kind=kind, role=role)
     empty = {row.id for row in found if row.how == "null"}
     how = dict.fromkeys(empty, "free") | {row.id: row.how for row in found if row.how != "null"}
     return {number: _standing({row: how[row] for row in rows if row in empty}) for number, rows in batches.items()}

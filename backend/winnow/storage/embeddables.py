@@ -12,6 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from winnow.domain.jobs import Kind
+from winnow.domain.spaces import Role
+
+# What the names of a space's columns and indexes end with. A retired space has none.
+ENDINGS = {Role.ACTIVE: "", Role.BUILDING: "_next", Role.PREVIOUS: "_prev"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,15 @@ class Embeddable:
         """The SQL expression of the embedded text."""
         return "(" + " || E'\\n' || ".join(f"{alias}{column}" for column in self.columns) + ")"
 
-    def fill(self, statement: str) -> str:
-        """A statement written for every kind, for this one.
+    def fill(self, statement: str, role: Role = Role.ACTIVE) -> str:
+        """A statement written for every kind, for this one, and for the space of a role.
 
-        Filled in are `{kind}`, `{table}`, `{text}` (of alias t), `{text_of_o}` (of alias o) and `{found}`.
+        Filled in are `{kind}`, `{table}`, `{text}` (of alias t), `{text_of_o}` (of alias o), `{found}`, `{role}`, and
+        the space's columns `{embedding}` and `{characters}`.
         """
         filled = statement.replace("{kind}", self.kind.value).replace("{table}", self.table)
+        filled = filled.replace("{role}", role.value).replace("{embedding}", f"embedding{ENDINGS[role]}")
+        filled = filled.replace("{characters}", f"embedded_characters{ENDINGS[role]}")
         filled = filled.replace("{text}", self.text()).replace("{text_of_o}", self.text("o."))
         return filled.replace("{found}", self.found)
 

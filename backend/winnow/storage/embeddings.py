@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pgvector import Vector
 from sqlalchemy.exc import IntegrityError
 
 from winnow.domain.jobs import Kind
+from winnow.domain.spaces import Role
 from winnow.errors import DatabaseBusy
+from winnow.storage.embedding_records import Claimed, EmbeddableText, KindCounts, Lease, Outcome, Pause
 from winnow.storage.named import fetch
+from winnow.storage.rotation import standing_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
-    from uuid import UUID
 
     from numpy.typing import NDArray
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from winnow.domain.spaces import Space
     from winnow.storage.engine import Database
@@ -32,94 +33,6 @@ LARGE_WRITE_ROWS = 20
 LARGE_WRITES_AT_ONCE = 2
 SAVED = "embed.saved"
 COUNTED = ("total", "embedded", "pending", "in_hand", "waiting", "failed", "skipped", "oldest_pending")
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddableText:
-    """A row's text as it stood when it was read, and the hash by which a vector of it will be fenced.
-
-    `known` says that another row of the same text has a vector already. `paid` is a vector of this very text (of its
-    first `paid_characters`, if that is not None) that could not be stored when it came.
-    """
-
-    id: int
-    text: str
-    hash: bytes
-    known: bool = False
-    paid: NDArray[np.float32] | None = None
-    paid_characters: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """What is known of a row that was taken.
-
-    Its text was at fault `attempts` times, its server away `waits` times, and `deaths` workers died with it in hand.
-    """
-
-    attempts: int = 0
-    waits: int = 0
-    deaths: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """A hold on rows of one kind: whoever lets it run out has lost them."""
-
-    kind: Kind
-    space: Space
-    token: UUID
-    worker: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """Why a row was not embedded.
-
-    `fault` says that the text itself was (it counts towards its attempts), `weather` that the server was away (it
-    counts towards its waits).
-    """
-
-    state: str
-    error_kind: str
-    error: str
-    wait_seconds: float = 0
-    fault: bool = False
-    weather: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KindCounts:
-    """Where the rows of a kind stand: embedded + pending + in_hand + waiting + failed + skipped = total."""
-
-    total: int
-    embedded: int
-    pending: int
-    in_hand: int
-    waiting: int
-    failed: int
-    skipped: int
-    oldest_pending: datetime | None = None
-
-    @property
-    def without_vector(self) -> int:
-        """Rows whose embedding is NULL."""
-        return self.total - self.embedded
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
-    """Nobody asks the model server just now: why (`error_kind`, `because`), for how long already, and how much longer.
-
-    `seconds_left` is 0 when it is time for one worker to look whether the server is well again.
-    """
-
-    pauses: int
-    seconds_since: float
-    seconds_left: float
-    error_kind: str
-    because: str
 
 
 class EmbeddingStore:
@@ -154,6 +67,7 @@ class EmbeddingStore:
                 lease.worker,
                 lease.seconds,
                 kind=lease.kind,
+                role=lease.space.role,
             )
         return {row.entity_id: Claimed(attempts=row.attempts, waits=row.waits, deaths=row.deaths) for row in rows}
 
@@ -171,7 +85,9 @@ class EmbeddingStore:
     async def read(self, lease: Lease, ids: Sequence[int]) -> list[EmbeddableText]:
         """The texts of those ids that still have no vector, by id."""
         async with self._database.autocommit() as connection:
-            rows = await fetch(connection, "read_texts", list(ids), lease.space.id, kind=lease.kind)
+            rows = await fetch(
+                connection, "read_texts", list(ids), lease.space.id, kind=lease.kind, role=lease.space.role
+            )
         return [
             EmbeddableText(
                 id=row.id,
@@ -203,16 +119,14 @@ class EmbeddingStore:
                 [row.hash for row in rows],
                 [characters.get(row.id) for row in rows],
                 kind=lease.kind,
+                role=lease.space.role,
             )
 
     async def copy(self, lease: Lease, ids: Sequence[int]) -> set[int]:
         """Gives rows the vectors that other rows of the same text have; returns the ids that got one."""
         async with self._database.transaction() as connection:
             locked = [row.id for row in await fetch(connection, "lock_rows", list(ids), kind=lease.kind)]
-            copied = await fetch(connection, "copy_vectors", locked, lease.space.id, kind=lease.kind)
-            done = [row.id for row in copied]
-            await fetch(connection, "delete_jobs", lease.space.id, done, kind=lease.kind)
-        return set(done)
+            return await self._where_it_is(connection, lease, "copy_vectors", locked, lease.space.id)
 
     async def write(
         self,
@@ -239,18 +153,29 @@ class EmbeddingStore:
                 row.id for row in await fetch(connection, "lock_rows", [row.id for row in given], kind=lease.kind)
             }
             ready = [row for row in given if row.id in locked]
-            written = await fetch(
+            return await self._where_it_is(
                 connection,
+                lease,
                 "write_vectors",
                 [row.id for row in ready],
                 [Vector(vectors[row.id]) for row in ready],
                 [row.hash for row in ready],
                 lease.space.id,
                 [(characters or {}).get(row.id) for row in ready],
-                kind=lease.kind,
             )
-            done = [row.id for row in written]
-            await fetch(connection, "delete_jobs", lease.space.id, done, kind=lease.kind)
+
+    @staticmethod
+    async def _where_it_is(
+        connection: AsyncConnection, lease: Lease, name: str, ids: list[int], *rest: Any
+    ) -> set[int]:
+        """Writes into the column that is the space's now: it may have been changed while the model was asked."""
+        written = await fetch(connection, name, ids, *rest, kind=lease.kind, role=lease.space.role)
+        if ids and not written:
+            role = Role((await fetch(connection, "read_role", lease.space.id))[0].status)
+            if role not in {lease.space.role, Role.RETIRED}:
+                written = await fetch(connection, name, ids, *rest, kind=lease.kind, role=role)
+        done = [row.id for row in written]
+        await fetch(connection, "delete_jobs", lease.space.id, done, kind=lease.kind)
         return set(done)
 
     async def note(self, lease: Lease, *, embedded: int, saved: int, tokens: int | None, seconds: float) -> None:
@@ -281,6 +206,7 @@ class EmbeddingStore:
                 outcome.error,
                 int(outcome.weather),
                 kind=lease.kind,
+                role=lease.space.role,
             )
 
     async def judge(self, lease: Lease, rows: Sequence[EmbeddableText], outcome: Outcome) -> set[int]:
@@ -298,19 +224,23 @@ class EmbeddingStore:
                 outcome.error,
                 [row.hash for row in rows],
                 kind=lease.kind,
+                role=lease.space.role,
             )
         return {row.entity_id for row in noted}
 
     async def due(self, kind: Kind, *, space: Space, age_seconds: float, limit: int) -> list[int]:
         """Rows the sweeper should send, by id: NULL for long enough, a wait that is over, a lease that ran out."""
         async with self._database.autocommit() as connection:
-            rows = await fetch(connection, "due_rows", space.id, age_seconds, limit, kind=kind)
+            rows = await fetch(connection, "due_rows", space.id, age_seconds, limit, kind=kind, role=space.role)
         return [row.id for row in rows]
 
-    async def without_vector(self, kind: Kind, *, after: int, up_to: int, limit: int) -> list[int]:
-        """Rows a backfill should send, by id: NULL, and neither failed nor skipped."""
+    async def without_vector(
+        self, kind: Kind, *, after: int, up_to: int, limit: int, space: Space | None = None
+    ) -> list[int]:
+        """Rows a backfill should send, by id: NULL in a space (None: the active one), neither failed nor skipped."""
+        role, space_id = (space.role, space.id) if space else (Role.ACTIVE, None)
         async with self._database.autocommit() as connection:
-            rows = await fetch(connection, "null_rows", after, up_to, limit, kind=kind)
+            rows = await fetch(connection, "null_rows", after, up_to, limit, space_id, kind=kind, role=role)
         return [row.id for row in rows]
 
     async def forget_failures(self, kind: Kind) -> None:
@@ -329,10 +259,15 @@ class EmbeddingStore:
             rows = await fetch(connection, "progress")
         return {Kind(row.kind): KindCounts(**{name: getattr(row, name) for name in COUNTED}) for row in rows}
 
-    async def pause(self) -> Pause | None:
-        """Why the active space's model server is not asked just now; None while it is."""
+    async def counts_in(self, space: Space) -> dict[Kind, KindCounts]:
+        """Where every row of every kind stands in a space."""
         async with self._database.autocommit() as connection:
-            rows = await fetch(connection, "read_pause")
+            return await standing_in(connection, space)
+
+    async def pause(self, role: Role = Role.ACTIVE) -> Pause | None:
+        """Why the model server of this role's space is not asked just now; None while it is."""
+        async with self._database.autocommit() as connection:
+            rows = await fetch(connection, "read_pause", role.value)
         return Pause(**rows[0]._asdict()) if rows else None
 
     async def begin_pause(self, space: Space, *, seconds: float, error_kind: str, because: str, pauses: int) -> None:
@@ -364,7 +299,7 @@ class EmbeddingStore:
     async def newest_due(self, kind: Kind, *, space: Space, limit: int) -> list[int]:
         """The latest rows that are due, or nobody has in hand, by id."""
         async with self._database.autocommit() as connection:
-            rows = await fetch(connection, "newest_due_rows", space.id, limit, kind=kind)
+            rows = await fetch(connection, "newest_due_rows", space.id, limit, kind=kind, role=space.role)
         return sorted(row.id for row in rows)
 
     async def free_texts(self) -> None:

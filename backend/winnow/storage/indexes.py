@@ -12,16 +12,18 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from winnow.domain.jobs import Kind
-from winnow.storage.embeddables import EMBEDDABLES
+from winnow.domain.spaces import Role
+from winnow.storage.embeddables import EMBEDDABLES, ENDINGS
 from winnow.storage.named import fetch
 from winnow.storage.refusals import reason_of, sqlstate
-from winnow.storage.spaces import MAX_INDEXED_VECTOR, active_space, index_name, index_statement, indexed_expression
+from winnow.storage.spaces import MAX_INDEXED_VECTOR, index_name, index_statement, indexed_expression, read_spaces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from winnow.domain.spaces import Space
     from winnow.storage.engine import Database
 
 log = structlog.get_logger(__name__)
@@ -84,10 +86,12 @@ class IndexState:
         return (self.done or 0.0) if self.phase.startswith("building") else 1.0
 
 
-async def index_states(database: Database, kinds: Sequence[Kind] = tuple(Kind)) -> list[IndexState]:
-    """How the indexes stand, from the catalogue alone; empty before the first space."""
+async def index_states(
+    database: Database, kinds: Sequence[Kind] = tuple(Kind), *, role: Role = Role.ACTIVE
+) -> list[IndexState]:
+    """How the indexes stand, from the catalogue alone; empty where there is no space of this role."""
     async with database.autocommit() as connection:
-        rows = await fetch(connection, "index_states", [kind.value for kind in kinds])
+        rows = await fetch(connection, "index_states", [kind.value for kind in kinds], role.value, ENDINGS[role])
     return [
         IndexState(
             kind=Kind(row.kind),
@@ -158,8 +162,12 @@ class IndexSession:
         """Takes a kind's index in hand for as long as the session lasts; False: somebody else has it."""
         return bool((await fetch(self._connection, "take_index", kind=kind))[0].taken)
 
-    async def build(self, kind: Kind) -> bool:
-        """Builds the index that `take` has taken, if it is still missing, for the space that is active now.
+    async def run(self, statement: str) -> None:
+        """Makes or drops an index whose table is in hand, by a statement of its own that runs in no transaction."""
+        await self._connection.exec_driver_sql(statement)
+
+    async def build(self, kind: Kind, role: Role = Role.ACTIVE) -> bool:
+        """Builds the index that `take` has taken, if it is still missing, for the space that has this role now.
 
         Nobody is kept waiting by it, but it waits itself: for every transaction that was open when it began. Returns
         whether a valid index came of it.
@@ -168,28 +176,31 @@ class IndexSession:
             DatabaseUnavailable: the server, this session, or its disk's last room went away; what is left is mended
                 by the next build.
         """
-        states = await index_states(self._database, [kind])
+        states = await index_states(self._database, [kind], role=role)
         if not states or not states[0].missing or states[0].building:
             return False
         async with self._database.autocommit() as connection:
-            space = await active_space(connection)
-            rows = (await fetch(connection, "count_rows", kind=kind))[0]
+            space = (await read_spaces(connection)).get(role)
+            rows = (await fetch(connection, "count_rows", kind=kind, role=role))[0]
         if space is None or indexed_expression(space.dimensions) is None:
             return False
         needed = graph_bytes(rows.total - rows.without_vector, space.dimensions) + SPARE_BYTES
         memory = min(max(needed, LEAST_BYTES), await build_memory_bytes(self._database))
         try:
-            await self._create(kind, space.dimensions, memory_bytes=memory, helpers=MANY)
+            await self._create(kind, space, memory_bytes=memory, helpers=MANY)
         except DBAPIError as error:
             if sqlstate(error) not in NO_SHARED_MEMORY:
                 raise
             log.warning("index.without_helpers", kind=kind.value, reason=reason_of(error))
-            await self._create(kind, space.dimensions, memory_bytes=memory, helpers=0)
-        state = (await index_states(self._database, [kind]))[0]
-        return not state.missing
+            await self._create(kind, space, memory_bytes=memory, helpers=0)
+        after = await index_states(self._database, [kind], role=role)
+        return bool(after) and not after[0].missing
 
-    async def _create(self, kind: Kind, dimensions: int, *, memory_bytes: int, helpers: int) -> None:
+    async def _create(self, kind: Kind, space: Space, *, memory_bytes: int, helpers: int) -> None:
         embeddable = EMBEDDABLES[kind]
         await fetch(self._connection, "prepare_build", memory_bytes // 1024, helpers)
-        await self._connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {index_name(embeddable)}")
-        await self._connection.exec_driver_sql(index_statement(embeddable, dimensions, concurrently=True))
+        await self._connection.exec_driver_sql(
+            f"DROP INDEX CONCURRENTLY IF EXISTS {index_name(embeddable, space.role)}"
+        )
+        create = index_statement(embeddable, space.dimensions, concurrently=True, role=space.role)
+        await self._connection.exec_driver_sql(create)

@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from winnow.domain.spaces import Role
 from winnow.storage.embeddables import EMBEDDABLES
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
 @cache
-def statement(name: str, kind: Kind | None = None) -> str:
-    """The statement of that name, filled in for a kind when it is written for every kind.
+def statement(name: str, kind: Kind | None = None, role: Role = Role.ACTIVE) -> str:
+    """The statement of that name, filled in for a kind, and a space's role, when it is written for every kind.
 
     Raises:
         KeyError: no file has a statement of that name.
     """
     text = _statements()[name]
-    return EMBEDDABLES[kind].fill(text) if kind else text
+    return EMBEDDABLES[kind].fill(text, role) if kind else text
 
 
 @cache
@@ -40,7 +41,9 @@ def _statements() -> dict[str, str]:
     return found
 
 
-async def fetch(connection: AsyncConnection, name: str, *values: Any, kind: Kind | None = None) -> Sequence[Row[Any]]:
+async def fetch(
+    connection: AsyncConnection, name: str, *values: Any, kind: Kind | None = None, role: Role = Role.ACTIVE
+) -> Sequence[Row[Any]]:
     """Runs a named statement with positional values ($1, $2, …) and returns its rows."""
-    result = await connection.exec_driver_sql(statement(name, kind), values)
+    result = await connection.exec_driver_sql(statement(name, kind, role), values)
     return result.all() if result.returns_rows else []

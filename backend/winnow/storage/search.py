@@ -8,10 +8,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pgvector import Vector
+from sqlalchemy.exc import DBAPIError
 
+from winnow.errors import SpaceMismatch
 from winnow.storage.engine import CANDIDATES
 from winnow.storage.named import fetch, statement
-from winnow.storage.spaces import distance_expression
+from winnow.storage.refusals import sqlstate
+from winnow.storage.spaces import active_space, distance_expression
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
     from winnow.domain.jobs import Kind
     from winnow.domain.spaces import Space
     from winnow.storage.engine import Database
+
+
+# "different vector dimensions 256 and 1024"
+OTHER_DIMENSIONS = "22000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +89,26 @@ async def full_text(database: Database, kind: Kind, query: str) -> dict[int, flo
 
 
 async def nearest(database: Database, kind: Kind, vector: NDArray[np.float32], space: Space) -> dict[int, float]:
-    """Rows nearest to the query's vector, with their cosine similarity (-1 to 1)."""
+    """Rows nearest to the query's vector, with their cosine similarity (-1 to 1).
+
+    Raises:
+        SpaceMismatch: the vector's space is not the active one any more.
+    """
     sql = statement("nearest", kind).replace("{distance}", distance_expression(space.dimensions))
-    async with database.autocommit() as connection:
-        result = await connection.exec_driver_sql(sql, (Vector(vector), space.id, CANDIDATES))
-        return {row.id: float(row.score) for row in result.all() if row.score == row.score}
+    try:
+        async with database.autocommit() as connection:
+            result = await connection.exec_driver_sql(sql, (Vector(vector), space.id, CANDIDATES))
+            found = {row.id: float(row.score) for row in result.all() if row.score == row.score}
+    except DBAPIError as error:
+        if sqlstate(error) != OTHER_DIMENSIONS:
+            raise
+        found = {}
+    if not found:
+        async with database.autocommit() as connection:
+            active = await active_space(connection)
+        if active is None or active.id != space.id:
+            raise SpaceMismatch(f"the stored vectors are {space.identity}'s no more")
+    return found
 
 
 async def atoms_by_id(database: Database, ids: Sequence[int]) -> dict[int, AtomRecord]:

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from winnow.domain.spaces import EmbedderIdentity, Space
-from winnow.storage.embeddables import EMBEDDABLES
+from winnow.domain.spaces import EmbedderIdentity, Role, Space
+from winnow.storage.embeddables import EMBEDDABLES, ENDINGS
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from winnow.errors import WinnowError
@@ -23,16 +26,28 @@ MAX_INDEXED_VECTOR = 2000
 MAX_INDEXED_HALFVEC = 4000
 
 
+async def read_spaces(connection: AsyncConnection) -> Mapping[Role, Space]:
+    """The spaces that have a column, by role; none before the first model was chosen."""
+    found = {}
+    for row in await fetch(connection, "read_spaces"):
+        identity = EmbedderIdentity(
+            provider=row.provider, model=row.model, document_prefix=row.document_prefix, query_prefix=row.query_prefix
+        )
+        role = Role(row.status)
+        found[role] = Space(
+            id=row.id,
+            identity=identity,
+            dimensions=row.dimensions,
+            role=role,
+            provider_id=row.provider_id,
+            fingerprint=tuple(row.fingerprint) if row.fingerprint else None,
+        )
+    return found
+
+
 async def active_space(connection: AsyncConnection) -> Space | None:
-    """The space of the stored vectors; None before the first model was chosen."""
-    rows = await fetch(connection, "active_space")
-    if not rows:
-        return None
-    row = rows[0]
-    identity = EmbedderIdentity(
-        provider=row.provider, model=row.model, document_prefix=row.document_prefix, query_prefix=row.query_prefix
-    )
-    return Space(id=row.id, identity=identity, dimensions=row.dimensions)
+    """The space of the searches; None before the first model was chosen."""
+    return (await read_spaces(connection)).get(Role.ACTIVE)
 
 
 async def any_vector_stored(connection: AsyncConnection) -> bool:
@@ -60,26 +75,56 @@ async def note_unprobed(connection: AsyncConnection, error: WinnowError) -> None
     await fetch(connection, "note_unprobed", type(error).__name__, str(error))
 
 
-async def create_space(connection: AsyncConnection, identity: EmbedderIdentity, dimensions: int) -> Space:
+async def create_space(
+    connection: AsyncConnection,
+    identity: EmbedderIdentity,
+    fingerprint: Sequence[float],
+    *,
+    provider_id: UUID | None = None,
+) -> Space:
     """Makes a space the active one and gives every embeddable table a column and an index to its measure.
 
-    To be called in a transaction that holds `lock_spaces`, and while no vector is stored.
+    To be called in a transaction that holds `lock_spaces`, and while no vector is stored. `fingerprint` has the space's
+    dimensions.
     """
     await fetch(connection, "forget_unprobed")
-    await fetch(connection, "retire_space")
+    await fetch(connection, "retire_space", Role.ACTIVE)
+    space = await insert_space(connection, identity, fingerprint, role=Role.ACTIVE, provider_id=provider_id)
+    for embeddable in EMBEDDABLES.values():
+        await _fit_column(connection, embeddable, space.dimensions)
+    log.info("space.created", embedder=str(identity), dimensions=space.dimensions)
+    return space
+
+
+async def insert_space(
+    connection: AsyncConnection,
+    identity: EmbedderIdentity,
+    fingerprint: Sequence[float],
+    *,
+    role: Role,
+    provider_id: UUID | None,
+) -> Space:
+    """Writes a space down; there may be none of this role."""
     rows = await fetch(
         connection,
         "create_space",
         identity.provider,
         identity.model,
-        dimensions,
+        len(fingerprint),
         identity.document_prefix,
         identity.query_prefix,
+        role.value,
+        provider_id,
+        list(fingerprint),
     )
-    for embeddable in EMBEDDABLES.values():
-        await _fit_column(connection, embeddable, dimensions)
-    log.info("space.created", embedder=str(identity), dimensions=dimensions)
-    return Space(id=rows[0].id, identity=identity, dimensions=dimensions)
+    return Space(
+        id=rows[0].id,
+        identity=identity,
+        dimensions=len(fingerprint),
+        role=role,
+        provider_id=provider_id,
+        fingerprint=tuple(fingerprint),
+    )
 
 
 async def _fit_column(connection: AsyncConnection, embeddable: Embeddable, dimensions: int) -> None:
@@ -92,30 +137,34 @@ async def _fit_column(connection: AsyncConnection, embeddable: Embeddable, dimen
     await connection.exec_driver_sql(index_statement(embeddable, dimensions))
 
 
-def index_name(embeddable: Embeddable) -> str:
+def index_name(embeddable: Embeddable, role: Role = Role.ACTIVE) -> str:
     """The name of a kind's HNSW index."""
-    return f"{embeddable.table}_nearest"
+    return f"{embeddable.table}_nearest{ENDINGS[role]}"
 
 
-def index_statement(embeddable: Embeddable, dimensions: int, *, concurrently: bool = False) -> str:
+def index_statement(
+    embeddable: Embeddable, dimensions: int, *, concurrently: bool = False, role: Role = Role.ACTIVE
+) -> str:
     """The CREATE INDEX of a kind's HNSW index; CONCURRENTLY runs in no transaction and keeps nobody waiting.
 
     Raises:
         ValueError: vectors of so many dimensions cannot be indexed.
     """
-    operand = indexed_expression(dimensions)
+    operand = indexed_expression(dimensions, role)
     if operand is None:
         raise ValueError(f"{dimensions} dimensions are more than an index takes")
-    operators = "vector_cosine_ops" if operand == "embedding" else "halfvec_cosine_ops"
+    operators = "halfvec_cosine_ops" if "halfvec" in operand else "vector_cosine_ops"
     how = "CONCURRENTLY IF NOT EXISTS " if concurrently else ""
-    return f"CREATE INDEX {how}{index_name(embeddable)} ON {embeddable.table} USING hnsw (({operand}) {operators})"
+    name = index_name(embeddable, role)
+    return f"CREATE INDEX {how}{name} ON {embeddable.table} USING hnsw (({operand}) {operators})"
 
 
-def indexed_expression(dimensions: int) -> str | None:
+def indexed_expression(dimensions: int, role: Role = Role.ACTIVE) -> str | None:
     """What the HNSW index is over: the column, its half-precision form above 2,000 dimensions, above 4,000 nothing."""
+    column = f"embedding{ENDINGS[role]}"
     if dimensions <= MAX_INDEXED_VECTOR:
-        return "embedding"
-    return f"embedding::halfvec({int(dimensions)})" if dimensions <= MAX_INDEXED_HALFVEC else None
+        return column
+    return f"{column}::halfvec({int(dimensions)})" if dimensions <= MAX_INDEXED_HALFVEC else None
 
 
 def distance_expression(dimensions: int) -> str:

@@ -65,7 +65,12 @@ class TaskDispatcher:
         task = self._brokers[lane].find_task(name)
         if task is None:
             raise LookupError(f"the broker of lane {lane} does not know {name}")
-        await task.kiq(list(job.ids))
+        await task.kiq(list(job.ids), **_details(job))
+
+
+def _details(job: Job) -> dict[str, Any]:
+    """What a task is told beside its ids, and only where it is not what it would do anyway."""
+    return {"space_id": job.space_id} if isinstance(job, EmbedJob) and job.space_id is not None else {}
 
 
 def _task_name(job: Job) -> str:

@@ -1,5 +1,6 @@
 """Embedding tasks. What they could not do is noted beside the row, or is still NULL, so they are always settled.
 
+`provider_id` names who is to embed, `space_id` the space to fill; without them it is the active space and its provider.
 But for one case: a task that a dead worker left behind comes again while its rows are still in that worker's hand.
 Then it comes once more when their leases have run out.
 """
@@ -19,32 +20,35 @@ log = structlog.get_logger(__name__)
 
 
 async def embed_messages_batch_task(
-    message_ids: list[int], provider_id: str | None = None, tools: Tools = TaskiqDepends(tools_of)
+    message_ids: list[int],
+    provider_id: str | None = None,
+    space_id: int | None = None,
+    tools: Tools = TaskiqDepends(tools_of),
 ) -> None:
-    await _embed(tools, Kind.MESSAGES, message_ids, provider_id)
+    await _embed(tools, Kind.MESSAGES, message_ids, provider_id, space_id)
 
 
 async def embed_atoms_batch_task(
-    atom_ids: list[int], provider_id: str | None = None, tools: Tools = TaskiqDepends(tools_of)
+    atom_ids: list[int],
+    provider_id: str | None = None,
+    space_id: int | None = None,
+    tools: Tools = TaskiqDepends(tools_of),
 ) -> None:
-    await _embed(tools, Kind.ATOMS, atom_ids, provider_id)
+    await _embed(tools, Kind.ATOMS, atom_ids, provider_id, space_id)
 
 
 async def embed_topics_batch_task(
-    topic_ids: list[int], provider_id: str | None = None, tools: Tools = TaskiqDepends(tools_of)
+    topic_ids: list[int],
+    provider_id: str | None = None,
+    space_id: int | None = None,
+    tools: Tools = TaskiqDepends(tools_of),
 ) -> None:
-    await _embed(tools, Kind.TOPICS, topic_ids, provider_id)
+    await _embed(tools, Kind.TOPICS, topic_ids, provider_id, space_id)
 
 
-async def _embed(tools: Tools, kind: Kind, ids: list[int], provider_id: str | None) -> None:
-    ours = str(tools.embedding.embedder.identity)
-    if provider_id not in {None, ours}:
-        log.warning(
-            "embed.postponed", kind=kind.value, reason=f"the task asks for {provider_id}, this worker is {ours}"
-        )
-        return
+async def _embed(tools: Tools, kind: Kind, ids: list[int], provider_id: str | None, space_id: int | None) -> None:
     try:
-        await embed_rows(tools.embedding, kind, ids)
+        await embed_rows(tools.embedding, kind, ids, provider_id=provider_id, space_id=space_id)
         await _await_leases(tools, kind, ids)
     except RowsInHand:
         raise

@@ -16,8 +16,8 @@
 -- name: claim
 WITH given AS (
     SELECT t.id, hashtextextended({text}, 0) AS text_hash
-    FROM {table} t JOIN embedding_spaces s ON s.id = $2::smallint AND s.status = 'active' AND s.pauses = 0
-    WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
+    FROM {table} t JOIN embedding_spaces s ON s.id = $2::smallint AND s.status = '{role}' AND s.pauses = 0
+    WHERE t.id = ANY($1::bigint[]) AND t.{embedding} IS NULL
     FOR KEY SHARE OF t SKIP LOCKED  -- a row that somebody deletes just now would leave its job behind
 ), free AS (
     SELECT j.entity_id, j.text_hash AS held, (j.state = 'leased')::int AS died
@@ -93,29 +93,29 @@ FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_i
 SELECT t.id, {text} AS text, sha256(convert_to({text}, 'UTF8')) AS hash,
        coalesce((SELECT twin.text = {text} FROM (
            SELECT {text_of_o} AS text FROM {table} o
-           WHERE o.embedding IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended({text}, 0) LIMIT 1
+           WHERE o.{embedding} IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended({text}, 0) LIMIT 1
        ) twin), false) AS known,
        j.paid, j.paid_characters
 FROM {table} t
 LEFT JOIN embedding_jobs j ON j.kind = '{kind}' AND j.entity_id = t.id AND j.space_id = $2::smallint
      AND j.entity_id = ANY($1::bigint[]) AND j.about_hash = sha256(convert_to({text}, 'UTF8'))
-WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
+WHERE t.id = ANY($1::bigint[]) AND t.{embedding} IS NULL
 ORDER BY t.id
 
 -- Gives rows the vector of another row of the same text. The other row is read in one piece, text and vector, so what
 -- is copied belongs to that text; fenced for the rest as `write_vectors` is. $1 ids (locked), $2 space.
 -- name: copy_vectors
 WITH mine AS (
-    SELECT t.id, {text} AS text FROM {table} t WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL
+    SELECT t.id, {text} AS text FROM {table} t WHERE t.id = ANY($1::bigint[]) AND t.{embedding} IS NULL
 )
 UPDATE {table} t
-SET embedding = twin.embedding, embedded_characters = twin.embedded_characters
+SET {embedding} = twin.{embedding}, {characters} = twin.{characters}
 FROM mine, LATERAL (
-    SELECT o.embedding, o.embedded_characters, {text_of_o} AS text FROM {table} o
-    WHERE o.embedding IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended(mine.text, 0)
+    SELECT o.{embedding}, o.{characters}, {text_of_o} AS text FROM {table} o
+    WHERE o.{embedding} IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended(mine.text, 0)
     LIMIT 1) twin
-WHERE t.id = mine.id AND t.embedding IS NULL AND {text} = mine.text AND twin.text = mine.text
-  AND EXISTS (SELECT FROM embedding_spaces s WHERE s.id = $2::smallint AND s.status = 'active')
+WHERE t.id = mine.id AND t.{embedding} IS NULL AND {text} = mine.text AND twin.text = mine.text
+  AND EXISTS (SELECT FROM embedding_spaces s WHERE s.id = $2::smallint AND s.status = '{role}')
 RETURNING t.id
 
 -- Locks in id order what nobody else has locked, so that two writers never wait for each other. $1 ids.
@@ -126,12 +126,12 @@ SELECT t.id FROM {table} t WHERE t.id = ANY($1::bigint[]) ORDER BY t.id FOR NO K
 -- $1 ids, $2 vectors, $3 hashes, $4 space, $5 how many characters of each text were embedded (NULL: all).
 -- name: write_vectors
 UPDATE {table} t
-SET embedding = given.vector, embedded_characters = given.characters
+SET {embedding} = given.vector, {characters} = given.characters
 FROM unnest($1::bigint[], $2::vector[], $3::bytea[], $5::integer[]) AS given (id, vector, hash, characters)
 WHERE t.id = given.id
-  AND t.embedding IS NULL
+  AND t.{embedding} IS NULL
   AND sha256(convert_to({text}, 'UTF8')) = given.hash
-  AND EXISTS (SELECT FROM embedding_spaces s WHERE s.id = $4::smallint AND s.status = 'active')
+  AND EXISTS (SELECT FROM embedding_spaces s WHERE s.id = $4::smallint AND s.status = '{role}')
 RETURNING t.id
 
 -- Work done leaves nothing behind, whoever's lease it was. $1 space, $2 ids.
@@ -166,7 +166,7 @@ WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_id = mine.s
 -- $1 token, $2 ids, $3 state, $4 seconds to wait, $5 attempts to add, $6 error kind, $7 error, $8 waits to add.
 -- name: record_outcome
 WITH mine AS (
-    SELECT j.entity_id, j.space_id FROM embedding_jobs j JOIN {table} t ON t.id = j.entity_id AND t.embedding IS NULL
+    SELECT j.entity_id, j.space_id FROM embedding_jobs j JOIN {table} t ON t.id = j.entity_id AND t.{embedding} IS NULL
     WHERE j.kind = '{kind}' AND j.entity_id = ANY($2::bigint[]) AND j.token = $1::uuid AND j.state = 'leased'
     ORDER BY j.entity_id FOR UPDATE OF j SKIP LOCKED)
 UPDATE embedding_jobs j
@@ -184,7 +184,7 @@ WITH mine AS (
     SELECT j.entity_id, j.space_id, given.hash
     FROM unnest($2::bigint[], $8::bytea[]) AS given (id, hash)
     JOIN embedding_jobs j ON j.kind = '{kind}' AND j.entity_id = given.id AND j.token = $1::uuid AND j.state = 'leased'
-    JOIN {table} t ON t.id = given.id AND t.embedding IS NULL AND sha256(convert_to({text}, 'UTF8')) = given.hash
+    JOIN {table} t ON t.id = given.id AND t.{embedding} IS NULL AND sha256(convert_to({text}, 'UTF8')) = given.hash
     ORDER BY j.entity_id FOR UPDATE OF j SKIP LOCKED FOR SHARE OF t SKIP LOCKED)
 UPDATE embedding_jobs j
 SET state = $3, not_before = now() + make_interval(secs => $4::float8), lease_until = NULL, token = NULL, worker = NULL,
@@ -237,7 +237,7 @@ WHERE id = $1::smallint AND pauses > 0
 SELECT t.id
 FROM {table} t
 LEFT JOIN embedding_jobs j ON j.kind = '{kind}' AND j.entity_id = t.id AND j.space_id = $1::smallint
-WHERE t.embedding IS NULL
+WHERE t.{embedding} IS NULL
   AND CASE j.state
         WHEN 'leased' THEN j.lease_until < now()
         WHEN 'waiting' THEN j.not_before <= now()
@@ -253,7 +253,7 @@ LIMIT $3::bigint
 -- name: newest_due_rows
 SELECT t.id
 FROM {table} t
-WHERE t.embedding IS NULL
+WHERE t.{embedding} IS NULL
   AND (SELECT true FROM embedding_jobs j
        WHERE j.kind = '{kind}' AND j.entity_id = t.id AND j.space_id = $1::smallint
          AND (j.state IN ('failed', 'skipped') OR j.state = 'leased' AND j.lease_until >= now()
@@ -262,13 +262,15 @@ ORDER BY t.id DESC
 LIMIT $2::bigint
 
 -- What a backfill goes over: every row without a vector, but for what is skipped or has failed since the backfill
--- began (with `forget_failures`: what had failed before is tried again). $1 after this id, $2 up to this id, $3 how many.
+-- began (with `forget_failures`: what had failed before is tried again). $1 after this id, $2 up to this id, $3 how many,
+-- $4 space (NULL: the active one).
 -- name: null_rows
 SELECT t.id
 FROM {table} t
-WHERE t.embedding IS NULL AND t.id > $1::bigint AND t.id <= $2::bigint
+WHERE t.{embedding} IS NULL AND t.id > $1::bigint AND t.id <= $2::bigint
+  AND ($4::smallint IS NULL OR EXISTS (SELECT FROM embedding_spaces s WHERE s.id = $4::smallint AND s.status = '{role}'))
   AND NOT EXISTS (
-      SELECT FROM embedding_jobs j JOIN embedding_spaces s ON s.id = j.space_id AND s.status = 'active'
+      SELECT FROM embedding_jobs j JOIN embedding_spaces s ON s.id = j.space_id AND s.status = '{role}'
       WHERE j.kind = '{kind}' AND j.entity_id = t.id AND j.state IN ('skipped', 'failed'))
 ORDER BY t.id
 LIMIT $3::bigint
@@ -289,26 +291,28 @@ WHERE j.kind = '{kind}' AND j.entity_id = c.entity_id AND j.space_id = c.space_i
 -- Rows of a kind, and how many have no vector: both from indexes alone.
 -- name: count_rows
 SELECT (SELECT count(*) FROM {table}) AS total,
-       (SELECT count(*) FROM {table} WHERE embedding IS NULL) AS without_vector,
+       (SELECT count(*) FROM {table} WHERE {embedding} IS NULL) AS without_vector,
        (SELECT coalesce(max(id), 0) FROM {table}) AS last_id
 
 -- Where the rows of every kind stand.
 -- name: progress
 SELECT kind, total, embedded, pending, in_hand, waiting, failed, skipped, oldest_pending FROM embedding_progress
 
--- Why the model server of the active space, or of the first one to be, is not asked just now; no row while it is.
+-- Why the model server of the space of a status, or of the first one to be, is not asked just now; no row while it is.
+-- $1 status.
 -- name: read_pause
 SELECT pauses, extract(epoch FROM now() - paused_since)::float8 AS seconds_since,
        greatest(extract(epoch FROM paused_until - now())::float8, 0) AS seconds_left,
        paused_kind AS error_kind, paused_because AS because
-FROM embedding_spaces WHERE status = 'active' AND pauses > 0
+FROM embedding_spaces WHERE status = $1::text AND pauses > 0
 UNION ALL
 SELECT 1, extract(epoch FROM now() - since)::float8, 0, error_kind, because
-FROM unprobed WHERE NOT EXISTS (SELECT FROM embedding_spaces WHERE status = 'active')
+FROM unprobed WHERE $1::text = 'active' AND NOT EXISTS (SELECT FROM embedding_spaces WHERE status = 'active')
 
 -- Somebody asked for it by hand: the next worker looks at once.
 -- name: look_now
-UPDATE embedding_spaces SET paused_until = least(paused_until, now()) WHERE status = 'active' AND pauses > 0
+UPDATE embedding_spaces SET paused_until = least(paused_until, now())
+WHERE status IN ('active', 'building') AND pauses > 0
 
 -- The latest trouble of any kind.
 -- name: last_error

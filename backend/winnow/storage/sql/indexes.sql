@@ -1,7 +1,8 @@
 -- The HNSW indexes of the active space: which are there and valid, who is at work on one, and what a build may use.
 
 -- How the index of each kind stands, and whether somebody has taken it into his hand or builds it just now.
--- No rows before the first space. A build of the plain kind knows no index yet (index_relid is 0). $1 kinds.
+-- No rows where there is no space of this status. A build of the plain kind knows no index yet (index_relid is 0).
+-- $1 kinds, $2 status, $3 what the index's name ends with.
 -- name: index_states
 SELECT wanted.kind, s.dimensions, coalesce(i.indisvalid, false) AS valid,
        EXISTS (
@@ -12,8 +13,8 @@ SELECT wanted.kind, s.dimensions, coalesce(i.indisvalid, false) AS valid,
 FROM unnest($1::text[]) AS wanted (kind)
 JOIN pg_class t ON t.oid = to_regclass(wanted.kind)
 JOIN pg_database d ON d.datname = current_database()
-JOIN embedding_spaces s ON s.status = 'active'
-LEFT JOIN pg_class x ON x.relname = wanted.kind || '_nearest' AND x.relnamespace = t.relnamespace
+JOIN embedding_spaces s ON s.status = $2::text
+LEFT JOIN pg_class x ON x.relname = wanted.kind || '_nearest' || $3::text AND x.relnamespace = t.relnamespace
 LEFT JOIN pg_index i ON i.indexrelid = x.oid
 LEFT JOIN LATERAL (
     SELECT b.phase, b.blocks_done::float8 / nullif(b.blocks_total, 0) AS done FROM pg_stat_progress_create_index b

@@ -1,8 +1,9 @@
 -- Vector spaces and the one that the column `embedding` belongs to.
 
--- The active space, if a model has ever been chosen.
--- name: active_space
-SELECT id, provider, model, dimensions, document_prefix, query_prefix FROM embedding_spaces WHERE status = 'active'
+-- The spaces that have a column: the active one, if a model has ever been chosen, the next and the last one.
+-- name: read_spaces
+SELECT id, provider, model, dimensions, document_prefix, query_prefix, status, provider_id, fingerprint
+FROM embedding_spaces WHERE status <> 'retired'
 
 -- Changing a space needs the tables for itself. It waits for them a moment only (less than the server takes to look for
 -- deadlocks), for while it waits, everybody else waits behind it.
@@ -17,15 +18,57 @@ SELECT pg_advisory_xact_lock(x'77696e73'::bigint)
 -- name: lock_table
 LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE
 
--- Retires the active space; what was in hand, waiting, failed or skipped in it means nothing for the next.
+-- Retires a space; what was in hand, waiting, failed or skipped in it means nothing for another one. $1 status.
 -- name: retire_space
-WITH retired AS (UPDATE embedding_spaces SET status = 'retired' WHERE status = 'active' RETURNING id)
+WITH retired AS (UPDATE embedding_spaces SET status = 'retired' WHERE status = $1::text RETURNING id)
 DELETE FROM embedding_jobs j USING retired WHERE j.space_id = retired.id
 
--- $1 provider, $2 model, $3 dimensions, $4 document prefix, $5 query prefix.
+-- What is in hand or waits in a space that searches leave, or come to: whose turn it is, is decided anew. What failed or
+-- is skipped stays so, for the day somebody goes back. $1 status.
+-- name: release_space
+DELETE FROM embedding_jobs j USING embedding_spaces s
+WHERE s.id = j.space_id AND s.status = $1::text AND j.state = 'waiting'
+
+-- $1 new status, $2 old status.
+-- name: change_status
+UPDATE embedding_spaces SET status = $1::text WHERE status = $2::text RETURNING id
+
+-- What a space is for now. $1 id.
+-- name: read_role
+SELECT status FROM embedding_spaces WHERE id = $1::smallint
+
+-- Where the rows stand in a space, as `embedding_progress` says of the active one. $1 space.
+-- name: standing_in_space
+SELECT n.total, n.total - n.without AS embedded, n.without - j.in_hand - j.waiting - j.failed - j.skipped AS pending,
+       j.in_hand, j.waiting, j.failed, j.skipped
+FROM (SELECT (SELECT count(*) FROM {table}) AS total,
+             (SELECT count(*) FROM {table} WHERE {embedding} IS NULL) AS without) n,
+     (SELECT count(*) FILTER (WHERE j.state = 'leased') AS in_hand,
+             count(*) FILTER (WHERE j.state = 'waiting') AS waiting,
+             count(*) FILTER (WHERE j.state = 'failed') AS failed,
+             count(*) FILTER (WHERE j.state = 'skipped') AS skipped
+      FROM embedding_jobs j JOIN {table} t ON t.id = j.entity_id AND t.{embedding} IS NULL
+      WHERE j.kind = '{kind}' AND j.space_id = $1::smallint) j
+
+-- What there is to embed, from a sample of about a thousand rows: how many, and their mean size in bytes.
+-- name: size_of_texts
+SELECT (SELECT count(*) FROM {table}) AS rows,
+       coalesce((SELECT avg(octet_length({text})) FROM (SELECT * FROM {table} ORDER BY id DESC LIMIT 1000) t), 0)::float8
+           AS mean_bytes
+
+-- Which of these indexes there are; one that is not valid was left behind by a killed build, or is being built. $1 names.
+-- name: indexes_named
+SELECT c.relname AS name, i.indisvalid AS valid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE c.relname = ANY($1::text[])
+
+-- Who embeds for a space from now on. $1 space, $2 provider.
+-- name: change_provider
+UPDATE embedding_spaces SET provider_id = $2::uuid WHERE id = $1::smallint
+
+-- $1 provider, $2 model, $3 dimensions, $4 document prefix, $5 query prefix, $6 status, $7 provider's id, $8 fingerprint.
 -- name: create_space
-INSERT INTO embedding_spaces (provider, model, dimensions, document_prefix, query_prefix)
-VALUES ($1, $2, $3, $4, $5) RETURNING id
+INSERT INTO embedding_spaces (provider, model, dimensions, document_prefix, query_prefix, status, provider_id, fingerprint)
+VALUES ($1, $2, $3, $4, $5, $6, $7::uuid, $8::real[]) RETURNING id
 
 -- Why there is no space yet. $1 error kind, $2 reason.
 -- name: note_unprobed

@@ -1,0 +1,187 @@
+"""The columns of vector spaces change places: docs/adr/0018. All but the small indexes is a change of names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from winnow.domain.spaces import Role
+from winnow.storage.embeddables import EMBEDDABLES, ENDINGS
+from winnow.storage.embedding_records import KindCounts
+from winnow.storage.indexes import index_session
+from winnow.storage.named import fetch
+from winnow.storage.spaces import insert_space, read_spaces
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from winnow.domain.jobs import Kind
+    from winnow.domain.spaces import EmbedderIdentity, Space
+    from winnow.storage.embeddables import Embeddable
+    from winnow.storage.engine import Database
+
+log = structlog.get_logger(__name__)
+
+# The small indexes that claims, sweeps and copies need of a space's columns, beside the one of nearest neighbours.
+SMALL_INDEXES = {
+    "without_vector": "(id) WHERE {embedding} IS NULL",
+    "truncated": "(id) WHERE {characters} IS NOT NULL",
+    "same_text": "(hashtextextended({text_of_row}, 0)) WHERE {embedding} IS NOT NULL",
+}
+
+
+async def standing_in(connection: AsyncConnection, space: Space) -> dict[Kind, KindCounts]:
+    """Where the rows stand in a space, by kind."""
+    found = {}
+    for kind in EMBEDDABLES:
+        row = (await fetch(connection, "standing_in_space", space.id, kind=kind, role=space.role))[0]
+        found[kind] = KindCounts(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
+    return found
+
+
+async def begin_building(
+    connection: AsyncConnection,
+    identity: EmbedderIdentity,
+    fingerprint: Sequence[float],
+    *,
+    provider_id: UUID | None,
+) -> Space:
+    """Writes down a space to be filled, and gives every embeddable table an empty column for it.
+
+    To be called in a transaction that holds `lock_spaces`. Columns are dropped and added, not changed: that takes no
+    time, however large the tables are.
+    """
+    await give_up_building(connection, dimensions=len(fingerprint))
+    space = await insert_space(connection, identity, fingerprint, role=Role.BUILDING, provider_id=provider_id)
+    log.info("space.building", embedder=str(identity), dimensions=space.dimensions)
+    return space
+
+
+async def give_up_building(connection: AsyncConnection, *, dimensions: int | None = None) -> None:
+    """Retires the space that is being built, if any, and empties its columns. Under `lock_spaces`."""
+    await fetch(connection, "retire_space", Role.BUILDING)
+    for embeddable in EMBEDDABLES.values():
+        await _renew_columns(connection, embeddable, Role.BUILDING, dimensions)
+
+
+async def forget_previous(connection: AsyncConnection) -> None:
+    """Gives up the vectors of the space before, and the room they take. Under `lock_spaces`."""
+    await fetch(connection, "retire_space", Role.PREVIOUS)
+    for embeddable in EMBEDDABLES.values():
+        await _renew_columns(connection, embeddable, Role.PREVIOUS, None)
+
+
+async def change_provider(connection: AsyncConnection, space: Space, provider_id: UUID | None) -> None:
+    """Somebody else embeds for a space from now on, with the same model."""
+    await fetch(connection, "change_provider", space.id, provider_id)
+
+
+async def make_small_indexes(database: Database, space: Space) -> bool:
+    """Makes the small indexes of a space's columns that are missing; False: somebody else is about it.
+
+    It keeps nobody waiting, waits itself for all open transactions, and is safe to repeat.
+    """
+    wanted = {
+        kind: {f"{of.table}_{name}{ENDINGS[space.role]}": what for name, what in SMALL_INDEXES.items()}
+        for kind, of in EMBEDDABLES.items()
+    }
+    async with database.autocommit() as connection:
+        names = [name for of_kind in wanted.values() for name in of_kind]
+        found = {row.name: row.valid for row in await fetch(connection, "indexes_named", names)}
+    if all(found.get(name) for name in names):
+        return True
+    async with index_session(database) as session:
+        for kind, indexes in wanted.items():
+            if not await session.take(kind):  # so nobody builds what is not valid here
+                return False
+            embeddable = EMBEDDABLES[kind]
+            for name, what in indexes.items():
+                if not found.get(name, True):
+                    await session.run(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+                over = embeddable.fill(what.replace("{text_of_row}", embeddable.text("")), space.role)
+                await session.run(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {embeddable.table} {over}")
+    return True
+
+
+async def size_of_texts(connection: AsyncConnection) -> dict[Kind, tuple[int, float]]:
+    """Rows of each kind, and the mean size of their texts in bytes of UTF-8, from a sample of the latest thousand."""
+    sizes = {}
+    for kind in EMBEDDABLES:
+        row = (await fetch(connection, "size_of_texts", kind=kind))[0]
+        sizes[kind] = (row.rows, row.mean_bytes)
+    return sizes
+
+
+async def swap_in(connection: AsyncConnection, *, most_left: int) -> bool:
+    """Makes the space that is being built the active one, and the active one the previous one. Under `lock_spaces`.
+
+    False: more than `most_left` rows have no vector in it yet. What is left is pending in the active space then.
+    """
+    space = (await read_spaces(connection)).get(Role.BUILDING)
+    if space is None:
+        return False
+    left = sum(counts.left for counts in (await standing_in(connection, space)).values())
+    if left > most_left:
+        return False
+    for embeddable in EMBEDDABLES.values():
+        await _drop_columns(connection, embeddable, Role.PREVIOUS)
+        await _rename(connection, embeddable, ENDINGS[Role.ACTIVE], ENDINGS[Role.PREVIOUS])
+        await _rename(connection, embeddable, ENDINGS[Role.BUILDING], ENDINGS[Role.ACTIVE])
+        await _add_columns(connection, embeddable, Role.BUILDING, None)
+    await fetch(connection, "release_space", Role.ACTIVE)
+    await fetch(connection, "retire_space", Role.PREVIOUS)
+    await fetch(connection, "change_status", Role.PREVIOUS, Role.ACTIVE)
+    await fetch(connection, "change_status", Role.ACTIVE, Role.BUILDING)
+    log.info("space.swapped", embedder=str(space.identity), dimensions=space.dimensions, left=left)
+    return True
+
+
+async def swap_back(connection: AsyncConnection) -> None:
+    """The previous and the active space change places; to be called while none is being built. Under `lock_spaces`.
+
+    Rows that were written since have no vector in it: they are pending.
+    """
+    for embeddable in EMBEDDABLES.values():
+        await _rename(connection, embeddable, ENDINGS[Role.ACTIVE], "_aside")
+        await _rename(connection, embeddable, ENDINGS[Role.PREVIOUS], ENDINGS[Role.ACTIVE])
+        await _rename(connection, embeddable, "_aside", ENDINGS[Role.PREVIOUS])
+    for role in (Role.ACTIVE, Role.PREVIOUS):
+        await fetch(connection, "release_space", role)
+    # By way of the third status, for there is one space of each.
+    await fetch(connection, "change_status", Role.BUILDING, Role.PREVIOUS)
+    await fetch(connection, "change_status", Role.PREVIOUS, Role.ACTIVE)
+    await fetch(connection, "change_status", Role.ACTIVE, Role.BUILDING)
+    log.info("space.swapped_back")
+
+
+async def _rename(connection: AsyncConnection, embeddable: Embeddable, old: str, new: str) -> None:
+    table = embeddable.table
+    for column in ("embedding", "embedded_characters"):
+        await connection.exec_driver_sql(f"ALTER TABLE {table} RENAME COLUMN {column}{old} TO {column}{new}")
+    for index in ("nearest", *SMALL_INDEXES):
+        await connection.exec_driver_sql(f"ALTER INDEX IF EXISTS {table}_{index}{old} RENAME TO {table}_{index}{new}")
+
+
+async def _renew_columns(
+    connection: AsyncConnection, embeddable: Embeddable, role: Role, dimensions: int | None
+) -> None:
+    await _drop_columns(connection, embeddable, role)
+    await _add_columns(connection, embeddable, role, dimensions)
+
+
+async def _drop_columns(connection: AsyncConnection, embeddable: Embeddable, role: Role) -> None:
+    """With them go their indexes."""
+    for column in ("embedding", "embedded_characters"):
+        await connection.exec_driver_sql(f"ALTER TABLE {embeddable.table} DROP COLUMN {column}{ENDINGS[role]}")
+
+
+async def _add_columns(connection: AsyncConnection, embeddable: Embeddable, role: Role, dimensions: int | None) -> None:
+    type_ = "vector" if dimensions is None else f"vector({int(dimensions)})"
+    await connection.exec_driver_sql(
+        f"ALTER TABLE {embeddable.table} ADD COLUMN embedding{ENDINGS[role]} {type_}, "
+        f"ADD COLUMN embedded_characters{ENDINGS[role]} integer"
+    )
