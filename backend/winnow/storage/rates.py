@@ -1,0 +1,73 @@
+"""The pace of a server, shared by all processes: one row, and nobody asks before it says so."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from winnow.domain.pacing import Pace
+from winnow.storage.named import fetch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from winnow.storage.engine import Database
+
+# As `write_rate` takes them.
+STORED = (
+    "requests_per_minute",
+    "tokens_per_minute",
+    "requests_at",
+    "tokens_at",
+    "open_at",
+    "spacing_seconds",
+    "paced_at",
+    "refused_at",
+    "refused_since",
+)
+
+
+class RateStore:
+    """The row of a server's pace.
+
+    Args:
+        database: where.
+        name: of the provider and its key.
+        requests_per_minute: the most that a person wants; None: what the server says.
+        tokens_per_minute: the same of tokens.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        *,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+    ) -> None:
+        self._database = database
+        self._name = name
+        self._most = {
+            "most_requests_per_minute": requests_per_minute,
+            "most_tokens_per_minute": tokens_per_minute,
+        }
+        self._is_known = False
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[tuple[Pace, float]]:
+        """The pace and the moment by the database's clock; what the block makes of the pace holds for everybody.
+
+        Raises:
+            DatabaseUnavailable, DatabaseBusy: it is not to be had.
+        """
+        async with self._database.transaction() as connection:
+            if not self._is_known:
+                await fetch(connection, "know_rate", self._name)
+                self._is_known = True
+            (row,) = await fetch(connection, "lock_rate", self._name)
+            before = {name: getattr(row, name) for name in STORED}
+            pace = Pace(**before, **self._most)
+            yield pace, row.now
+            after = {name: getattr(pace, name) for name in STORED}
+            if after != before:
+                await fetch(connection, "write_rate", self._name, *after.values())
