@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from winnow.domain.pacing import Pace
 from winnow.storage.named import fetch
@@ -65,7 +65,7 @@ class RateStore:
                 await fetch(connection, "know_rate", self._name)
                 self._is_known = True
             (row,) = await fetch(connection, "lock_rate", self._name)
-            before = {name: getattr(row, name) for name in STORED}
+            before: dict[str, Any] = {name: getattr(row, name) for name in STORED}
             pace = Pace(**before, **self._most)
             yield pace, row.now
             after = {name: getattr(pace, name) for name in STORED}

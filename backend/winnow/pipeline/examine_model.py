@@ -1,0 +1,188 @@
+"""The embedder's part of `winnow doctor`: is the model there, is it the stored one, and how is it best asked?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from winnow.domain.findings import doubtful, well, wrong
+from winnow.errors import ModelNotFound, WinnowError
+from winnow.providers.base import fingerprint_of, same_model
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from winnow.domain.findings import Finding
+    from winnow.domain.spaces import Space
+    from winnow.providers.base import Embedder, ModelCatalogue, ServedModel
+    from winnow.providers.models import KnownModel
+
+# Languages and lengths as they come: padding in a batch must not change what a text means.
+TEXTS = (
+    "The disk was full again this morning.",
+    "ok",
+    "Диск снова был полон, журнал писал слишком много.",
+    "PROPOSAL: drop the nightly job, for it has failed three times this month and nobody noticed until users wrote.",
+    "https://example.org/path?query=1",
+    "Wer hat das entschieden?",
+    "+1",
+    "ERROR 2025-01-01 12:00:00 worker-3: connection reset by peer",
+)
+LEAST_COSINE = 0.999
+COLD_SECONDS = 5.0
+SIZES = (1, 8, 32, 100)
+IN_FLIGHT = (1, 2, 4, 8)
+# What is less than a tenth more is noise.
+WORTH = 1.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExaminingModel:
+    """What the examination of an embedder needs.
+
+    Attributes:
+        embedder: of the active space, or of the first one to be.
+        space: the active one; None before the first.
+        catalogue: of its server; closed at the end.
+        known: what `models.toml` says of the model.
+        measure: whether to find the best size of requests and how many at once, which costs some hundred texts.
+    """
+
+    embedder: Embedder
+    space: Space | None
+    catalogue: ModelCatalogue
+    known: KnownModel | None
+    measure: bool
+
+    async def examine(self) -> AsyncIterator[Finding]:
+        """One finding after the other."""
+        try:
+            async for finding in self._examine():
+                yield finding
+        finally:
+            await self.catalogue.close()
+
+    async def _examine(self) -> AsyncIterator[Finding]:
+        name = str(self.embedder.identity)
+        version = await self.catalogue.version()
+        yield well("model", "server", f"answers{f', version {version}' if version else ''}")
+        try:
+            served = await self.catalogue.describe(self.embedder.identity.model)
+        except ModelNotFound as error:
+            yield wrong("model", "model", str(error), "have it downloaded, or choose another: winnow model list")
+            return
+        if served.embeds is False:
+            yield wrong("model", "model", f"{name} is not for embeddings", "choose another: winnow model use …")
+            return
+        yield well("model", "model", f"{name} is there")
+        async for finding in self._first_answer():
+            yield finding
+        yield self._context(served)
+        yield self._prefixes()
+        yield await self._drift()
+        if self.measure:
+            yield await self._best_size()
+            yield await self._best_concurrency()
+
+    async def _first_answer(self) -> AsyncIterator[Finding]:
+        started = time.perf_counter()
+        fingerprint = await fingerprint_of(self.embedder)
+        first = time.perf_counter() - started
+        started = time.perf_counter()
+        await fingerprint_of(self.embedder)
+        second = time.perf_counter() - started
+        seconds = f"{first:,.2f} s for the first answer, {second:,.2f} s for the next"
+        if first - second > COLD_SECONDS:
+            yield doubtful("model", "cold start", seconds, "normal after a pause; keep the model loaded (keep_alive)")
+        else:
+            yield well("model", "cold start", seconds)
+        if self.space is None:
+            yield well("model", "dimension", f"{len(fingerprint)}; no vector is stored yet")
+        elif same_model(self.space.fingerprint, fingerprint, dimensions=self.space.dimensions):
+            yield well("model", "dimension", f"{len(fingerprint)}, and the model is the one of the stored vectors")
+        else:
+            yield wrong(
+                "model",
+                "dimension",
+                f"this is another model ({len(fingerprint)} dimensions) than the one of the stored vectors "
+                f"({self.space.dimensions})",
+                "pull the old one again under its name, or change over: winnow model use …",
+            )
+
+    def _context(self, served: ServedModel) -> Finding:
+        known = self.known.context if self.known else None
+        if served.context is None:
+            says = f"{known:,} tokens as far as is known; the server does not tell" if known else "nobody tells"
+            return well("model", "context", says)
+        if known is not None and served.context < known:
+            return doubtful(
+                "model",
+                "context",
+                f"the server reads {served.context:,} tokens of a text, the model could read {known:,}",
+                "longer texts are cut and marked; raise num_ctx or max-model-len on the server if that is too little",
+            )
+        return well("model", "context", f"{served.context:,} tokens")
+
+    def _prefixes(self) -> Finding:
+        identity = self.embedder.identity
+        ours = (identity.document_prefix, identity.query_prefix)
+        if self.known is None:
+            return well("model", "prefixes", f"{ours[0]!r} and {ours[1]!r}; the model is not a known one")
+        if ours != (self.known.document_prefix, self.known.query_prefix):
+            return doubtful(
+                "model",
+                "prefixes",
+                f"{ours[0]!r} and {ours[1]!r}; its card wants {self.known.document_prefix!r} and "
+                f"{self.known.query_prefix!r}",
+                "unset WINNOW_DOCUMENT_PREFIX and WINNOW_QUERY_PREFIX and embed again, if this was not on purpose",
+            )
+        return well("model", "prefixes", "as the model's card wants them")
+
+    async def _drift(self) -> Finding:
+        try:
+            together = await self.embedder.embed(TEXTS, input_type="document")
+            alone = [(await self.embedder.embed([text], input_type="document")).vectors[0] for text in TEXTS]
+        except WinnowError as error:
+            return wrong("model", "answers", str(error), "update the server; some versions compute NaN for some texts")
+        cosines = [
+            float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b))) for a, b in zip(together.vectors, alone, strict=True)
+        ]
+        if min(cosines) < LEAST_COSINE:
+            return doubtful(
+                "model",
+                "batches",
+                f"a text's vector depends on the texts beside it (cosine {min(cosines):.4f})",
+                "update the server; until then set WINNOW_BATCH_SIZE=1 if searches miss what is there",
+            )
+        return well("model", "batches", f"the same vectors as one by one (cosine {min(cosines):.5f})")
+
+    async def _best_size(self) -> Finding:
+        rates = {size: await self._rate(size, 1) for size in SIZES}
+        best = _least_that_is_as_good(rates)
+        seen = ", ".join(f"{size}: {rate:,.0f}/s" for size, rate in rates.items())
+        return well("model", "request size", f"{best} texts at a time are best ({seen})")
+
+    async def _best_concurrency(self) -> Finding:
+        rates = {number: await self._rate(32, number) for number in IN_FLIGHT}
+        best = _least_that_is_as_good(rates)
+        seen = ", ".join(f"{number}: {rate:,.0f}/s" for number, rate in rates.items())
+        return well("model", "at once", f"{best} batches of 32 at once are best ({seen})")
+
+    async def _rate(self, size: int, at_once: int) -> float:
+        """Texts a second; every text is new to the server."""
+        batches = [
+            [f"{TEXTS[place % len(TEXTS)]} {size} {at_once} {batch} {place}" for place in range(size)]
+            for batch in range(at_once)
+        ]
+        started = time.perf_counter()
+        await asyncio.gather(*(self.embedder.embed(batch, input_type="document") for batch in batches))
+        return size * at_once / (time.perf_counter() - started)
+
+
+def _least_that_is_as_good(rates: dict[int, float]) -> int:
+    best = max(rates.values())
+    return min(number for number, rate in rates.items() if rate * WORTH >= best)

@@ -1,0 +1,199 @@
+"""The way to a server: who may ask it now, by a pace that this process keeps alone, or shares with all others."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from typing_extensions import override
+
+from winnow.domain.pacing import Pace
+from winnow.errors import WinnowError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from winnow.domain.pacing import RateLimits
+
+# A server without limits is asked without asking the others first; that it has some now, is found within so long, or by
+# its own refusal.
+LOOK_EVERY_SECONDS = 5.0
+# What is left of a limit is news only when it is little.
+LITTLE_LEFT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The gate's answer: seconds to wait before asking again (0: go, it is counted), and when by its clock."""
+
+    wait_seconds: float
+    at: float
+
+
+class Gate(Protocol):
+    """Lets requests through at the server's pace."""
+
+    async def enter(self, *, tokens: int, is_large: bool) -> Entry:
+        """May a request of about so many tokens go now?"""
+        ...
+
+    async def refused(self, wish: float | None, *, sent_at: float) -> bool:
+        """The server was busy, with this wish in seconds; False: that is no rate limit, and the caller's business."""
+        ...
+
+    async def answered(self) -> None:
+        """The server answered, or failed for another reason."""
+        ...
+
+    async def told(self, limits: RateLimits) -> None:
+        """The server said what its limits are."""
+        ...
+
+    def seconds_ahead(self, before: int) -> float:
+        """How long a request with so many `before` it will be kept waiting, as far as can be told."""
+        ...
+
+
+class OwnGate(Gate):
+    """The pace of this process alone."""
+
+    def __init__(self, pace: Pace | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pace = pace or Pace()
+        self._clock = clock
+
+    @override
+    async def enter(self, *, tokens: int, is_large: bool) -> Entry:
+        """By the state at hand."""
+        return _enter(self._pace, self._clock(), tokens=tokens, is_large=is_large)
+
+    @override
+    async def refused(self, wish: float | None, *, sent_at: float) -> bool:
+        """Slows this process down."""
+        return self._pace.refused(self._clock(), wish=wish, sent_at=sent_at)
+
+    @override
+    async def answered(self) -> None:
+        """The server is not only refusing."""
+        self._pace.answered()
+
+    @override
+    async def told(self, limits: RateLimits) -> None:
+        """Keeps to them."""
+        self._pace.told(limits, self._clock())
+
+    @override
+    def seconds_ahead(self, before: int) -> float:
+        """By the state at hand."""
+        return _seconds_ahead(self._pace, self._clock(), before)
+
+
+class SharedPace(Protocol):
+    """Where the pace of all processes is kept."""
+
+    def held(self) -> AbstractAsyncContextManager[tuple[Pace, float]]:
+        """The pace, and the moment by the clock it goes by; what is made of it holds for everybody.
+
+        Raises:
+            WinnowError: it is not to be had.
+        """
+        ...
+
+
+class SharedGate(Gate):
+    """The pace that all processes keep together. While it is not to be had, each keeps its own.
+
+    Args:
+        shared: where it is.
+        own: with the limits that a person set, for the meantime.
+        clock: of this process.
+    """
+
+    def __init__(
+        self, shared: SharedPace, *, own: Pace | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._shared = shared
+        self._own = own or Pace()
+        self._clock = clock
+        self._seen = self._own
+        self._ahead_seconds = 0.0  # of the shared clock before ours
+        self._looked_at = float("-inf")
+
+    @override
+    async def enter(self, *, tokens: int, is_large: bool) -> Entry:
+        """Asks the others only where there are limits."""
+        if not self._seen.is_limited and self._clock() - self._looked_at < LOOK_EVERY_SECONDS:
+            return Entry(0.0, self._now())
+        with suppress(WinnowError):
+            async with self._shared.held() as (pace, now):
+                entry = _enter(pace, now, tokens=tokens, is_large=is_large)
+                self._note(pace, now)
+            return entry
+        return _enter(self._own, self._now(), tokens=tokens, is_large=is_large)
+
+    @override
+    async def refused(self, wish: float | None, *, sent_at: float) -> bool:
+        """Slows everybody down."""
+        with suppress(WinnowError):
+            async with self._shared.held() as (pace, now):
+                is_limit = pace.refused(now, wish=wish, sent_at=sent_at)
+                self._note(pace, now)
+            return is_limit
+        return self._own.refused(self._now(), wish=wish, sent_at=sent_at)
+
+    @override
+    async def answered(self) -> None:
+        """Is news only after refusals."""
+        self._own.answered()
+        if self._seen.refused_since is None:
+            return
+        with suppress(WinnowError):
+            async with self._shared.held() as (pace, now):
+                pace.answered()
+                self._note(pace, now)
+
+    @override
+    async def told(self, limits: RateLimits) -> None:
+        """Is news where a limit is another one than before, or little is left of it."""
+        if not _is_news(limits, self._seen):
+            return
+        self._own.told(limits, self._now())
+        with suppress(WinnowError):
+            async with self._shared.held() as (pace, now):
+                pace.told(limits, now)
+                self._note(pace, now)
+
+    @override
+    def seconds_ahead(self, before: int) -> float:
+        """By the state when it was last seen."""
+        return _seconds_ahead(self._seen, self._now(), before)
+
+    def _now(self) -> float:
+        return self._clock() + self._ahead_seconds
+
+    def _note(self, pace: Pace, now: float) -> None:
+        self._seen, self._looked_at = pace, self._clock()
+        self._ahead_seconds = now - self._looked_at
+
+
+def _enter(pace: Pace, now: float, *, tokens: int, is_large: bool) -> Entry:
+    wait = pace.seconds_to_wait(now, tokens=tokens, is_large=is_large)
+    if not wait:
+        pace.sent(now, tokens=tokens)
+    return Entry(wait, now)
+
+
+def _seconds_ahead(pace: Pace, now: float, before: int) -> float:
+    return max(pace.open_at - now + pace.spacing_seconds * before, pace.seconds_to_wait(now))
+
+
+def _is_news(limits: RateLimits, seen: Pace) -> bool:
+    return any(
+        limit is not None and (limit != known or (left is not None and left < LITTLE_LEFT * limit))
+        for limit, left, known in (
+            (limits.requests, limits.requests_left, seen.requests_per_minute),
+            (limits.tokens, limits.tokens_left, seen.tokens_per_minute),
+        )
+    )

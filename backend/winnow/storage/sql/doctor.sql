@@ -1,0 +1,25 @@
+-- What `winnow doctor` asks of the database.
+
+-- Facts and settings, in one row. Settings that we may not read are NULL.
+-- name: database_facts
+SELECT current_setting('server_version') AS version,
+       (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS pgvector,
+       current_setting('fsync', true) AS fsync, current_setting('full_page_writes', true) AS full_page_writes,
+       current_setting('synchronous_commit', true) AS synchronous_commit, current_setting('autovacuum', true) AS autovacuum,
+       current_setting('server_encoding') AS encoding, current_setting('max_connections')::int AS max_connections,
+       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int AS connections,
+       extract(epoch FROM clock_timestamp())::float8 AS now, pg_database_size(current_database()) AS bytes,
+       (SELECT extract(epoch FROM max(now() - xact_start))::float8 FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%') AS idle_seconds
+
+-- Indexes that a killed build left behind: writes pay for them, and searches pass over them.
+-- name: broken_indexes
+SELECT c.relname AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
+WHERE NOT i.indisvalid AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)
+
+-- Which of our triggers are switched off: without them an edited text keeps its old vector.
+-- name: triggers_off
+SELECT t.tgname AS name, t.tgrelid::regclass::text AS "table" FROM pg_trigger t
+JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
+WHERE NOT t.tgisinternal AND t.tgenabled = 'D'
