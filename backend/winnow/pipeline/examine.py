@@ -131,7 +131,7 @@ def _settings(facts: DatabaseFacts) -> list[Finding]:
             doubtful(
                 "database",
                 "open transactions",
-                f"one has been left open for {facts.idle_seconds:,.0f} s; indexes and a change of the model wait for it",
+                f"one is left open for {facts.idle_seconds:,.0f} s; indexes and a change of the model wait for it",
                 "end it: see pg_stat_activity",
             )
         )

@@ -47,10 +47,7 @@ class RateStore:
     ) -> None:
         self._database = database
         self._name = name
-        self._most = {
-            "most_requests_per_minute": requests_per_minute,
-            "most_tokens_per_minute": tokens_per_minute,
-        }
+        self._most_requests, self._most_tokens = requests_per_minute, tokens_per_minute
         self._is_known = False
 
     @asynccontextmanager
@@ -66,7 +63,11 @@ class RateStore:
                 self._is_known = True
             (row,) = await fetch(connection, "lock_rate", self._name)
             before: dict[str, Any] = {name: getattr(row, name) for name in STORED}
-            pace = Pace(**before, **self._most)
+            pace = Pace(
+                **before,
+                most_requests_per_minute=self._most_requests,
+                most_tokens_per_minute=self._most_tokens,
+            )
             yield pace, row.now
             after = {name: getattr(pace, name) for name in STORED}
             if after != before:
