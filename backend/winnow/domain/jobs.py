@@ -27,10 +27,11 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EmbedJob:
-    """Embed the rows of these ids that have no vector yet."""
+    """Embed the rows of these ids that have no vector yet; `run` is what the use of the model is noted under."""
 
     kind: Kind
     ids: tuple[int, ...]
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from uuid import uuid4
 import structlog
 
 from winnow.domain.events import Announcer, Silent
+from winnow.domain.usage import NOTHING, Purpose, Tariff, Use
 from winnow.errors import DatabaseBusy, DatabaseUnavailable, SpaceMismatch, WinnowError
 from winnow.pipeline.asking import PATIENCE_SECONDS, Inquiry
 from winnow.pipeline.heartbeat import Hold, heartbeat
@@ -60,6 +61,7 @@ class Embedding:
     max_attempts: int
     patience_seconds: float = PATIENCE_SECONDS
     announcer: Announcer = field(default_factory=Silent)
+    tariff: Tariff = field(default_factory=Tariff)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +87,10 @@ class Embedded:
         return Embedded(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
 
 
-async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int]) -> Embedded:
+async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int], *, run: str | None = None) -> Embedded:
     """Embeds those of the rows that are free and have no vector. Safe to repeat, and to run beside itself.
+
+    The use of the model is noted under `run`.
 
     Every row that was taken is accounted for when this returns: written, skipped, failed, waiting, or given back. None
     is taken while the model server is not asked (`EmbeddingStore.pause`): they stay pending.
@@ -96,7 +100,7 @@ async def embed_rows(tools: Embedding, kind: Kind, ids: Sequence[int]) -> Embedd
         DatabaseUnavailable: before any row is taken; with rows in hand the database is waited for.
     """
     space = await tools.spaces.ours()
-    lease = Lease(kind=kind, space=space, token=uuid4(), worker=tools.worker, seconds=tools.lease_seconds)
+    lease = Lease(kind=kind, space=space, token=uuid4(), worker=tools.worker, seconds=tools.lease_seconds, run=run)
     started = time.perf_counter()
     try:
         done = await _claim_and_work(tools, lease, ids)
@@ -241,11 +245,10 @@ def _spread(found: Found, rows: Sequence[EmbeddableText]) -> Found:
 async def _tell(tools: Embedding, lease: Lease, batch: Settlement, *, seconds: float) -> None:
     """Notes the batch for those who watch, and tells whoever listens: ids and counts, nothing that people wrote."""
     found, embedded = batch.found, batch.written | batch.copied
-    if embedded:
-        with suppress(WinnowError):
-            await tools.store.note(
-                lease, embedded=len(embedded), saved=batch.saved, tokens=found.tokens, seconds=seconds
-            )
+    if embedded or found.requests:
+        use = _use(tools, lease, batch, seconds=seconds)
+        with suppress(WinnowError):  # but for an outage: what was paid for is noted
+            await _through_outages(lambda: tools.store.note(use))
     if embedded or batch.skipped:
         facts = {"ids": sorted(embedded), "embedded": len(embedded), "saved": batch.saved}
         await _announce(tools, lease, "embed_complete", facts | {"skipped": len(batch.skipped)})
@@ -254,6 +257,28 @@ async def _tell(tools: Embedding, lease: Lease, batch: Settlement, *, seconds: f
         facts = {"ids": sorted(bad), "failed": len(batch.failed), "waiting": len(batch.waiting)}
         facts |= {"given_back": len(batch.given_back), "error_kinds": sorted(reasons)}
         await _announce(tools, lease, "embed_failed", facts)
+
+
+def _use(tools: Embedding, lease: Lease, batch: Settlement, *, seconds: float) -> Use:
+    found, space = batch.found, lease.space
+    return Use(
+        purpose=Purpose.EMBED,
+        worker=lease.worker,
+        provider=space.identity.provider,
+        model=space.identity.model,
+        provider_id=space.provider_id,
+        space_id=space.id,
+        kind=lease.kind,
+        run=lease.run,
+        embedded=len(batch.written) + len(batch.copied),
+        saved=batch.saved,
+        requests=found.requests,
+        texts=found.texts,
+        tokens=found.tokens,
+        estimated=found.estimated,
+        seconds=seconds,
+        price_usd=tools.tariff.price_usd(space, found.tokens) if found.requests else NOTHING,
+    )
 
 
 async def _announce(tools: Embedding, lease: Lease, event: str, facts: Mapping[str, object]) -> None:

@@ -65,7 +65,8 @@ class TaskDispatcher:
         task = self._brokers[lane].find_task(name)
         if task is None:
             raise LookupError(f"the broker of lane {lane} does not know {name}")
-        await task.kiq(list(job.ids))
+        run = {"run": job.run} if isinstance(job, EmbedJob) and job.run else {}
+        await task.kiq(list(job.ids), **run)
 
 
 def _task_name(job: Job) -> str:

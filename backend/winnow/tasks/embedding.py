@@ -19,24 +19,33 @@ log = structlog.get_logger(__name__)
 
 
 async def embed_messages_batch_task(
-    message_ids: list[int], provider_id: str | None = None, tools: Tools = TaskiqDepends(tools_of)
+    message_ids: list[int],
+    provider_id: str | None = None,
+    run: str | None = None,
+    tools: Tools = TaskiqDepends(tools_of),
 ) -> None:
-    await _embed(tools, Kind.MESSAGES, message_ids, provider_id)
+    await _embed(tools, Kind.MESSAGES, message_ids, provider_id, run)
 
 
 async def embed_atoms_batch_task(
-    atom_ids: list[int], provider_id: str | None = None, tools: Tools = TaskiqDepends(tools_of)
+    atom_ids: list[int],
+    provider_id: str | None = None,
+    run: str | None = None,
+    tools: Tools = TaskiqDepends(tools_of),
 ) -> None:
-    await _embed(tools, Kind.ATOMS, atom_ids, provider_id)
+    await _embed(tools, Kind.ATOMS, atom_ids, provider_id, run)
 
 
 async def embed_topics_batch_task(
-    topic_ids: list[int], provider_id: str | None = None, tools: Tools = TaskiqDepends(tools_of)
+    topic_ids: list[int],
+    provider_id: str | None = None,
+    run: str | None = None,
+    tools: Tools = TaskiqDepends(tools_of),
 ) -> None:
-    await _embed(tools, Kind.TOPICS, topic_ids, provider_id)
+    await _embed(tools, Kind.TOPICS, topic_ids, provider_id, run)
 
 
-async def _embed(tools: Tools, kind: Kind, ids: list[int], provider_id: str | None) -> None:
+async def _embed(tools: Tools, kind: Kind, ids: list[int], provider_id: str | None, run: str | None) -> None:
     ours = str(tools.embedding.embedder.identity)
     if provider_id not in {None, ours}:
         log.warning(
@@ -44,7 +53,7 @@ async def _embed(tools: Tools, kind: Kind, ids: list[int], provider_id: str | No
         )
         return
     try:
-        await embed_rows(tools.embedding, kind, ids)
+        await embed_rows(tools.embedding, kind, ids, run=run)
         await _await_leases(tools, kind, ids)
     except RowsInHand:
         raise

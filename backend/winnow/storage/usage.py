@@ -1,0 +1,37 @@
+"""The use of models as stored: noted once, kept, and summed up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from winnow.storage.named import fetch
+
+if TYPE_CHECKING:
+    from winnow.domain.usage import Use
+    from winnow.storage.engine import Database
+
+
+async def note_use(database: Database, use: Use) -> None:
+    """Writes a use down, as of now."""
+    async with database.autocommit() as connection:
+        await fetch(
+            connection,
+            "note_use",
+            use.kind.value if use.kind else None,
+            use.space_id,
+            use.worker,
+            use.embedded,
+            use.saved,
+            use.tokens,
+            use.seconds,
+            use.purpose.value,
+            use.run,
+            use.provider_id,
+            use.provider,
+            use.model,
+            use.requests,
+            use.texts,
+            use.estimated,
+            use.output_tokens,
+            use.price_usd,
+        )
