@@ -20,6 +20,7 @@ from winnow.api.problems import PROBLEM_RESPONSE, add_error_handlers, problem
 from winnow.api.readiness import Readiness
 from winnow.api.requests import LoopbackNames, RequestLog
 from winnow.api.storing import store_many, store_one
+from winnow.api.usage import add_usage_routes
 from winnow.domain.jobs import Kind, Lane
 from winnow.domain.knowledge import AtomType
 from winnow.domain.messages import storable
@@ -77,6 +78,7 @@ def create_app(winnow: Winnow) -> FastAPI:
     _add_knowledge_routes(app, winnow)
     _add_work_routes(app, winnow)
     add_embedding_routes(app, winnow)
+    add_usage_routes(app, winnow)
     _add_health_routes(app, winnow)
     describe(app.openapi())  # which the application makes once, and keeps
     return app

@@ -108,6 +108,53 @@ def _together(one: int | None, other: int | None) -> int | None:
     return one if other is None else (one or 0) + other
 
 
+class By(StrEnum):
+    """What uses may be summed up by."""
+
+    DAY = "day"
+    PROVIDER = "provider"
+    MODEL = "model"
+    PURPOSE = "purpose"
+    RUN = "run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Uses together; the fields are those of `Use`.
+
+    `price_usd` is of those whose price is known, None: of none; `price_complete` says that it is of all. `name` is the
+    day (in UTC), the provider, and so on that they share; None: they have none.
+    """
+
+    name: str | None = None
+    requests: int = 0
+    texts: int = 0
+    embedded: int = 0
+    saved: int = 0
+    tokens: int = 0
+    estimated: bool = False
+    output_tokens: int = 0
+    seconds: float = 0.0
+    price_usd: Decimal | None = None
+    price_complete: bool = True
+
+    def __add__(self, other: Totals) -> Totals:
+        """Both together, under no name."""
+        prices = [price for price in (self.price_usd, other.price_usd) if price is not None]
+        return Totals(
+            requests=self.requests + other.requests,
+            texts=self.texts + other.texts,
+            embedded=self.embedded + other.embedded,
+            saved=self.saved + other.saved,
+            tokens=self.tokens + other.tokens,
+            estimated=self.estimated or other.estimated,
+            output_tokens=self.output_tokens + other.output_tokens,
+            seconds=self.seconds + other.seconds,
+            price_usd=sum(prices, NOTHING) if prices else None,
+            price_complete=self.price_complete and other.price_complete,
+        )
+
+
 class Noting(Protocol):
     """Takes note of uses too small for a row each; returns at once."""
 

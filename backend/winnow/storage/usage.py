@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from winnow.domain.usage import Totals
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
-    from winnow.domain.usage import Use
+    from datetime import datetime
+
+    from winnow.domain.usage import By, Use
     from winnow.storage.engine import Database
+
+SUMMED = (
+    "name",
+    "requests",
+    "texts",
+    "embedded",
+    "saved",
+    "tokens",
+    "estimated",
+    "output_tokens",
+    "seconds",
+    "price_usd",
+    "price_complete",
+)
 
 
 async def note_use(database: Database, use: Use) -> None:
@@ -35,3 +52,10 @@ async def note_use(database: Database, use: Use) -> None:
             use.output_tokens,
             use.price_usd,
         )
+
+
+async def usage_totals(database: Database, *, by: By, since: datetime) -> list[Totals]:
+    """What was used since then, by name; what has none comes last."""
+    async with database.autocommit() as connection:
+        rows = await fetch(connection, "usage_totals", by.value, since)
+    return [Totals(**{name: getattr(row, name) for name in SUMMED}) for row in rows]

@@ -8,3 +8,23 @@ INSERT INTO llm_usage (kind, space_id, worker, embedded, saved, tokens, seconds,
                        model, requests, texts, estimated, output_tokens, price_usd)
 VALUES ($1::text, $2::smallint, $3::text, $4::integer, $5::integer, $6::bigint, $7::real, $8::text, $9::text, $10::uuid,
         $11::text, $12::text, $13::integer, $14::integer, $15::boolean, $16::bigint, $17::numeric)
+
+-- What was used since a moment, summed up by one thing; days are those of UTC. Rows from before models were noted are of
+-- their space's. $1 by what (day, provider, model, purpose or run), $2 since.
+-- name: usage_totals
+SELECT CASE $1::text
+           WHEN 'day' THEN to_char(u.finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+           WHEN 'provider' THEN coalesce(p.name, nullif(u.provider, ''), s.provider)
+           WHEN 'model' THEN coalesce(nullif(u.model, ''), s.model)
+           WHEN 'purpose' THEN u.purpose
+           ELSE u.run END AS name,
+       sum(u.requests)::bigint AS requests, sum(u.texts)::bigint AS texts, sum(u.embedded)::bigint AS embedded,
+       sum(u.saved)::bigint AS saved, coalesce(sum(u.tokens), 0)::bigint AS tokens,
+       bool_or(u.estimated OR u.tokens IS NULL) AS estimated, coalesce(sum(u.output_tokens), 0)::bigint AS output_tokens,
+       sum(u.seconds::float8) AS seconds, sum(u.price_usd) AS price_usd, bool_and(u.price_usd IS NOT NULL) AS price_complete
+FROM llm_usage u
+LEFT JOIN llm_providers p ON p.id = u.provider_id
+LEFT JOIN embedding_spaces s ON s.id = u.space_id
+WHERE u.finished_at >= $2::timestamptz
+GROUP BY 1
+ORDER BY 1 NULLS LAST
