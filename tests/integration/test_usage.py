@@ -91,7 +91,7 @@ async def test_only_openai_s_own_service_has_a_known_price(
     async with winnow_over(database_url, NOWHERE, started=False, **settings) as winnow:
         space = await winnow.spaces.current()
         assert space is not None
-        assert winnow.tariff().price_usd(space, 1_000_000) == Decimal("0.02")
+        assert winnow.tariff().price_usd(space.identity, None, 1_000_000) == Decimal("0.02")
 
 
 @pytest.mark.parametrize(

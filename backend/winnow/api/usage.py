@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from fastapi import Query
 from pydantic import BaseModel, BeforeValidator, Field
 
+from winnow.api.schemas import EstimateOut
 from winnow.domain.usage import By
 from winnow.errors import InvalidInput
 from winnow.pipeline.usage import DAYS, MOST_DAYS, read_day, usage
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from fastapi import FastAPI
 
     from winnow.bootstrap import Winnow
     from winnow.domain.usage import Totals
+    from winnow.pipeline.estimate import Estimate
     from winnow.pipeline.usage import UsageReport
 
 
@@ -82,21 +86,41 @@ def usage_out(report: UsageReport) -> UsageOut:
         by=report.by,
         since=report.since,
         until=report.until,
-        items=[NamedTotalsOut(name=line.name, **_totals(line)) for line in report.lines],
-        total=TotalsOut(**_totals(report.total)),
+        items=[NamedTotalsOut(name=line.name, **dict(usage_totals_out(line))) for line in report.lines],
+        total=usage_totals_out(report.total),
     )
 
 
-def _totals(totals: Totals) -> dict[str, int | float | bool | None]:
-    return {
-        "requests": totals.requests,
-        "texts": totals.texts,
-        "embedded": totals.embedded,
-        "saved": totals.saved,
-        "tokens": totals.tokens,
-        "estimated": totals.estimated,
-        "output_tokens": totals.output_tokens,
-        "seconds": round(totals.seconds, 3),
-        "price_usd": None if totals.price_usd is None else float(totals.price_usd),
-        "price_complete": totals.price_complete,
-    }
+def usage_totals_out(totals: Totals) -> TotalsOut:
+    """Totals, without their name."""
+    return TotalsOut(
+        requests=totals.requests,
+        texts=totals.texts,
+        embedded=totals.embedded,
+        saved=totals.saved,
+        tokens=totals.tokens,
+        estimated=totals.estimated,
+        output_tokens=totals.output_tokens,
+        seconds=round(totals.seconds, 3),
+        price_usd=_usd(totals.price_usd),
+        price_complete=totals.price_complete,
+    )
+
+
+def estimate_out(expected: Estimate) -> EstimateOut:
+    """An estimate in the same shape for the API and `--json`."""
+    return EstimateOut(
+        rows=expected.rows,
+        texts=expected.texts,
+        tokens=expected.tokens,
+        tokens_basis=expected.tokens_basis,
+        price_usd=_usd(expected.price_usd),
+        price_basis=expected.price_basis,
+        seconds=None if expected.seconds is None else round(expected.seconds, 3),
+        seconds_basis=expected.seconds_basis,
+        remark=expected.remark,
+    )
+
+
+def _usd(price: Decimal | None) -> float | None:
+    return None if price is None else float(price)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from winnow.domain.jobs import Kind
-    from winnow.domain.spaces import Space
+    from winnow.domain.spaces import EmbedderIdentity
 
 # OpenAI itself judges a request so before it counts; English is about this, other languages and code have more tokens.
 BYTES_A_TOKEN = 4
@@ -211,10 +211,10 @@ class Tariff:
     pricing: Pricing = field(default_factory=UnknownPrices)
     is_own_service: Callable[[UUID | None], bool] = _nobodys
 
-    def price_usd(self, space: Space, tokens: int) -> Decimal | None:
-        """The price of so many tokens embedded for a space; None: unknown."""
-        own_service = self.is_own_service(space.provider_id)
-        return self.pricing.price_usd(space.identity.provider, space.identity.model, tokens, 0, own_service=own_service)
+    def price_usd(self, identity: EmbedderIdentity, provider_id: UUID | None, tokens: int) -> Decimal | None:
+        """The price of so many embedded tokens; None: unknown."""
+        own_service = self.is_own_service(provider_id)
+        return self.pricing.price_usd(identity.provider, identity.model, tokens, 0, own_service=own_service)
 
 
 def estimated_tokens(texts: Iterable[str], *, prefix: str = "") -> int:

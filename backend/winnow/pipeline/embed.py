@@ -277,7 +277,9 @@ def _use(tools: Embedding, lease: Lease, batch: Settlement, *, seconds: float) -
         tokens=found.tokens,
         estimated=found.estimated,
         seconds=seconds,
-        price_usd=tools.tariff.price_usd(space, found.tokens) if found.requests else NOTHING,
+        price_usd=tools.tariff.price_usd(space.identity, space.provider_id, found.tokens)
+        if found.requests
+        else NOTHING,
     )
 
 

@@ -162,7 +162,7 @@ def _use(tools: Searching, query: str, space: Space, result: EmbeddingResult, *,
         tokens=tokens,
         estimated=result.tokens is None,
         seconds=result.seconds or seconds,
-        price_usd=tools.tariff.price_usd(space, tokens),
+        price_usd=tools.tariff.price_usd(space.identity, space.provider_id, tokens),
     )
 
 

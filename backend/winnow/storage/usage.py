@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from winnow.domain.usage import Totals
 from winnow.storage.named import fetch
@@ -10,11 +11,13 @@ from winnow.storage.named import fetch
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sqlalchemy import Row
+
+    from winnow.domain.spaces import EmbedderIdentity
     from winnow.domain.usage import By, Use
     from winnow.storage.engine import Database
 
 SUMMED = (
-    "name",
     "requests",
     "texts",
     "embedded",
@@ -26,6 +29,15 @@ SUMMED = (
     "price_usd",
     "price_complete",
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastPace:
+    """Texts and tokens, and for how many seconds somebody was at them; batches side by side count once."""
+
+    texts: int
+    tokens: int
+    seconds: float
 
 
 async def note_use(database: Database, use: Use) -> None:
@@ -58,4 +70,21 @@ async def usage_totals(database: Database, *, by: By, since: datetime) -> list[T
     """What was used since then, by name; what has none comes last."""
     async with database.autocommit() as connection:
         rows = await fetch(connection, "usage_totals", by.value, since)
-    return [Totals(**{name: getattr(row, name) for name in SUMMED}) for row in rows]
+    return [_totals(row, name=row.name) for row in rows]
+
+
+async def usage_of_run(database: Database, run: str) -> Totals:
+    """What was used under this name so far."""
+    async with database.autocommit() as connection:
+        return _totals((await fetch(connection, "usage_of_run", run))[0], name=run)
+
+
+async def past_pace(database: Database, identity: EmbedderIdentity) -> PastPace:
+    """How fast this model has made vectors in the last month, writing included."""
+    async with database.autocommit() as connection:
+        row = (await fetch(connection, "past_pace", identity.provider, identity.model))[0]
+    return PastPace(texts=row.texts, tokens=row.tokens, seconds=row.seconds)
+
+
+def _totals(row: Row[Any], *, name: str | None) -> Totals:
+    return Totals(name=name, **{field: getattr(row, field) for field in SUMMED})

@@ -28,3 +28,28 @@ LEFT JOIN embedding_spaces s ON s.id = u.space_id
 WHERE u.finished_at >= $2::timestamptz
 GROUP BY 1
 ORDER BY 1 NULLS LAST
+
+-- What a run has used so far. $1 the run, which is not older than a month.
+-- name: usage_of_run
+SELECT coalesce(sum(requests), 0)::bigint AS requests, coalesce(sum(texts), 0)::bigint AS texts,
+       coalesce(sum(embedded), 0)::bigint AS embedded, coalesce(sum(saved), 0)::bigint AS saved,
+       coalesce(sum(tokens), 0)::bigint AS tokens, coalesce(bool_or(estimated), false) AS estimated,
+       coalesce(sum(output_tokens), 0)::bigint AS output_tokens, coalesce(sum(seconds::float8), 0) AS seconds,
+       sum(price_usd) AS price_usd, coalesce(bool_and(price_usd IS NOT NULL), true) AS price_complete
+FROM llm_usage WHERE run = $1::text AND finished_at > now() - interval '31 days'
+
+-- How fast a model has embedded in the last month: texts and tokens of all its batches, and for how many seconds at
+-- least one of them went on. $1 provider's kind, $2 model.
+-- name: past_pace
+WITH batches AS (
+    SELECT finished_at - make_interval(secs => seconds) AS began_at, finished_at, texts, tokens
+    FROM llm_usage
+    WHERE purpose = 'embed' AND provider = $1::text AND model = $2::text AND embedded > 0 AND texts > 0
+      AND finished_at > now() - interval '31 days'
+), in_turn AS (
+    SELECT *, max(finished_at) OVER (ORDER BY began_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS busy_until
+    FROM batches
+)
+SELECT coalesce(sum(texts), 0)::bigint AS texts, coalesce(sum(tokens), 0)::bigint AS tokens,
+       coalesce(sum(greatest(extract(epoch FROM finished_at - greatest(began_at, busy_until)), 0)), 0)::float8 AS seconds
+FROM in_turn
