@@ -21,7 +21,7 @@ from winnow.domain.jobs import Kind
 from winnow.domain.usage import NOTHING
 from winnow.errors import InvalidInput
 from winnow.pipeline.backfill import Plan, backfill
-from winnow.pipeline.budget import Account, account
+from winnow.pipeline.budget import Account, account, tokens_in
 from winnow.pipeline.estimate import Estimate, estimate
 from winnow.storage.engine import masked
 from winnow.storage.migrate import require_newest
@@ -74,6 +74,8 @@ def backfill_command(
                 return await _dry_run(settings, servers, plan, sample=sample, as_json=as_json)
             await prepare(servers)
             async with opened(settings, servers, queue=False) as winnow:
+                if plan.budget:  # what is wrong with it is told before there is a bar
+                    tokens_in(plan.budget, await winnow.backfilling().asked())
                 await winnow.start_queue_if_there()
                 return await _backfill(winnow, plan, as_json=as_json)
 

@@ -17,7 +17,7 @@ from winnow.storage.backfill import Weight, pending_weight, sample_texts
 from winnow.storage.usage import note_use, past_pace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
     from uuid import UUID
 
@@ -109,15 +109,17 @@ async def estimate(
         sample: whether the model is asked for about 20 of the texts, which are then thrown away; it costs what they
             cost, and is noted. None: if nothing is paid for it.
     """
-    weight, left = Weight(), limit
+    weights: dict[Kind, Weight] = {}
+    left = limit
     for kind in kinds:
-        one = await pending_weight(database, kind, prefix=asked.identity.document_prefix, limit=left)
-        weight, left = weight + one, None if left is None else left - one.rows
+        weights[kind] = await pending_weight(database, kind, prefix=asked.identity.document_prefix, limit=left)
+        left = None if left is None else left - weights[kind].rows
+    weight = sum(weights.values(), Weight())
     measured, remark = None, None
     if weight.texts and (sample if sample is not None else asked.price_usd(1) == NOTHING):
         try:
             async with asyncio.timeout(SAMPLE_SECONDS):
-                measured = await _measure(database, asked, kinds)
+                measured = await _measure(database, asked, weights)
         except (Transient, SetupFault, TextRefused, AnswerInvalid, TimeoutError) as error:
             remark = str(error) or f"{asked.identity} did not embed a few texts within {SAMPLE_SECONDS:.0f} s"
     return await _estimate(database, asked, weight, measured, remark)
@@ -166,11 +168,14 @@ async def _seconds(database: Database, asked: Asked, weight: Weight, sample: Sam
     return None, "nothing was measured, and this model has embedded nothing yet"
 
 
-async def _measure(database: Database, asked: Asked, kinds: Sequence[Kind]) -> Sample | None:
-    """One text first, for a model may have to be loaded, then the others together."""
-    each = math.ceil(SAMPLE_TEXTS / len(kinds))
-    found = [text for kind in kinds for text in await sample_texts(database, kind, each)]
-    texts = list(dict.fromkeys(found))[:SAMPLE_TEXTS]
+async def _measure(database: Database, asked: Asked, weights: Mapping[Kind, Weight]) -> Sample | None:
+    """Of each kind its share. One text first, for a model may have to be loaded, then the others together."""
+    every = sum(weight.texts for weight in weights.values())
+    found: dict[str, None] = {}
+    for kind, weight in weights.items():
+        share = math.ceil(SAMPLE_TEXTS * weight.texts / every)
+        found |= dict.fromkeys(await sample_texts(database, kind, share))
+    texts = list(found)[:SAMPLE_TEXTS]
     if not texts:
         return None
     parts = [texts[:1], texts[1:] or texts[:1]]
