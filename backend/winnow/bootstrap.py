@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from winnow.domain.jobs import Lane
 from winnow.domain.providers import Provider, ProviderKind
 from winnow.domain.spaces import Wish
+from winnow.domain.usage import Tariff
 from winnow.embedded.instance import DataFolder, Instance, RunningServers
 from winnow.embedded.postgres import forget_client_variables, little_room
 from winnow.errors import DatabaseUnavailable, InvalidSettings, QueueUnavailable, SetupFault
@@ -20,11 +21,14 @@ from winnow.pipeline.backfill import Backfilling
 from winnow.pipeline.embed import Embedding
 from winnow.pipeline.embedders import Embedders
 from winnow.pipeline.extract import Extracting
+from winnow.pipeline.metering import Meter
 from winnow.pipeline.overview import Overviewing
 from winnow.pipeline.search import Searching
 from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
+from winnow.providers.address import parse_address
 from winnow.providers.factory import build_embedder
+from winnow.providers.prices import KnownPrices
 from winnow.providers.rules import RuleExtractor
 from winnow.queue.broker import JetStreamBroker
 from winnow.queue.events import NatsAnnouncer
@@ -135,6 +139,7 @@ class Winnow:
     extractions: ExtractionStore = field(init=False)
     dispatcher: TaskDispatcher = field(init=False)
     units: UnitsOfWork = field(init=False)
+    meter: Meter = field(init=False)
     _queue_started: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -142,6 +147,7 @@ class Winnow:
         # Half of the tasks ask the model server, half write what it answered.
         self.embeddings = EmbeddingStore(self.database, large_writes=max(2, self.settings.bulk_concurrency // 2))
         self.extractions = ExtractionStore(self.database)
+        self.meter = Meter(self.database)
         self.dispatcher = TaskDispatcher(self.brokers)
         self.units = UnitsOfWork(self.database, self.dispatcher, batch_size=self.settings.batch_size)
         for lane, broker in self.brokers.items():
@@ -196,8 +202,24 @@ class Winnow:
         await self.units.drain()
         if self._queue_started:
             await asyncio.gather(*(broker.shutdown() for broker in self.brokers.values()))
+        await self.meter.close()
         await self.spaces.close()
         await self.database.close()
+
+    @property
+    def worker(self) -> str:
+        """What this process is called: host:pid."""
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    def tariff(self) -> Tariff:
+        """What embedding costs here."""
+        return Tariff(pricing=KnownPrices(), is_own_service=self._is_openai)
+
+    def _is_openai(self, provider_id: UUID | None) -> bool:
+        """Whether a provider (None: the settings' own) is OpenAI's service itself, and not one that speaks like it."""
+        if provider_id is not None or self.embedder.identity.provider != "openai":
+            return False
+        return parse_address(self.settings.openai_url, setting="WINNOW_OPENAI_URL").is_openai
 
     def task_tools(self) -> Tools:
         """What tasks are given."""
@@ -208,10 +230,11 @@ class Winnow:
         return Embedding(
             store=self.embeddings,
             spaces=self.spaces,
-            worker=f"{socket.gethostname()}:{os.getpid()}",
+            worker=self.worker,
             lease_seconds=self.settings.lease_seconds,
             max_attempts=self.settings.max_attempts,
             announcer=NatsAnnouncer(self.brokers[Lane.LIVE]),
+            tariff=self.tariff(),
         )
 
     def extracting(self) -> Extracting:
@@ -231,6 +254,9 @@ class Winnow:
             database=self.database,
             spaces=self.spaces,
             vector_weight=self.settings.vector_weight,
+            worker=self.worker,
+            meter=self.meter,
+            tariff=self.tariff(),
         )
 
     def backfilling(self) -> Backfilling:

@@ -335,9 +335,10 @@ async def test_what_a_backfill_sends_are_batches_of_ids(
     tools: Backfilling, embedding: Embedding, dispatcher: RecordingDispatcher, heard: Heard, sql: asyncpg.Connection
 ) -> None:
     ids = await add_messages(sql, [f"text {number}" for number in range(5)])
-    following = asyncio.create_task(heard.run(replace(tools, workforce=Workforce()), Plan(batch_size=2)))
+    plan = Plan(batch_size=2)
+    following = asyncio.create_task(heard.run(replace(tools, workforce=Workforce()), plan))
     await eventually(lambda: len(dispatcher.jobs) == 3)
-    assert dispatcher.jobs == [EmbedJob(M, tuple(ids[start : start + 2])) for start in (0, 2, 4)]
+    assert dispatcher.jobs == [EmbedJob(M, tuple(ids[start : start + 2]), run=plan.run) for start in (0, 2, 4)]
     assert dispatcher.lanes == {Lane.BULK}
     await embed_rows(embedding, M, ids)
     assert (await following).success == 5

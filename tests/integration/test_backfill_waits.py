@@ -133,7 +133,7 @@ async def test_a_model_server_that_stays_away_ends_the_backfill_and_every_row_wa
 ) -> None:
     tools, dispatcher = worked
     monkeypatch.setattr("winnow.pipeline.backfill.QUIET_SECONDS", 0.1)
-    monkeypatch.setattr("winnow.pipeline.backfill.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("winnow.pipeline.sent.PATIENCE_SECONDS", 0.5)
     await embed_rows(tools.embedding, M, await add_messages(sql, ["one"]))
     await add_messages(sql, [f"text {number}" for number in range(300)])
     await add_row(sql, Kind.TOPICS, "text")
@@ -198,7 +198,7 @@ async def test_a_lost_task_is_sent_again_when_its_turn_is_over(
     sql: asyncpg.Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("winnow.pipeline.backfill.RESEND_SECONDS", 0.2)
+    monkeypatch.setattr("winnow.pipeline.sent.RESEND_SECONDS", 0.2)
     tools, _ = worked
     dispatcher = Working(embedding, lost=2)
     ids = await add_messages(sql, [f"text {number}" for number in range(50)])
@@ -222,7 +222,7 @@ async def test_a_text_that_somebody_else_has_in_hand_is_not_hung_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is left alone by the first task, stays plainly pending, and costs nothing in the end."""
-    monkeypatch.setattr("winnow.pipeline.backfill.RESEND_SECONDS", 0.2)
+    monkeypatch.setattr("winnow.pipeline.sent.RESEND_SECONDS", 0.2)
     tools, _ = worked
     (first,) = await add_messages(sql, ["the same"])
     slow, thinking, go_on = SteeredEmbedder(), asyncio.Event(), asyncio.Event()
@@ -254,7 +254,7 @@ async def test_a_row_that_nobody_can_take_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Somebody is about to delete it, and does not come to an end."""
-    monkeypatch.setattr("winnow.pipeline.backfill.RESEND_SECONDS", 0.2)
+    monkeypatch.setattr("winnow.pipeline.sent.RESEND_SECONDS", 0.2)
     tools, dispatcher = worked
     ids = await add_messages(sql, [f"text {number}" for number in range(30)])
     await tools.embedding.spaces.ours()

@@ -158,16 +158,6 @@ async def test_a_moment_in_the_future_is_no_reason_to_wait(sweeping: Sweeping, s
     assert await Sweeper(sweeping).sweep() == 1
 
 
-async def test_old_records_of_batches_are_removed(
-    sweeping: Sweeping, embedding: Embedding, sql: asyncpg.Connection
-) -> None:
-    await embed_rows(embedding, M, await add_messages(sql, ["one", "two"]))
-    await sql.execute("UPDATE llm_usage SET finished_at = now() - interval '8 days'")
-    await embed_rows(embedding, M, await add_messages(sql, ["three"]))
-    await Sweeper(sweeping).sweep()
-    assert await sql.fetchval("SELECT sum(embedded) FROM llm_usage") == 1
-
-
 async def test_embedded_rows_are_not_sent(
     sweeping: Sweeping, embedding: Embedding, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
 ) -> None:

@@ -20,9 +20,11 @@ from winnow.api.problems import PROBLEM_RESPONSE, add_error_handlers, problem
 from winnow.api.readiness import Readiness
 from winnow.api.requests import LoopbackNames, RequestLog
 from winnow.api.storing import store_many, store_one
+from winnow.api.usage import add_usage_routes, estimate_out
 from winnow.domain.jobs import Kind, Lane
 from winnow.domain.knowledge import AtomType
 from winnow.domain.messages import storable
+from winnow.pipeline.estimate import estimate
 from winnow.pipeline.intake import Intake
 from winnow.pipeline.overview import overview
 from winnow.pipeline.request_extraction import request_extraction
@@ -77,6 +79,7 @@ def create_app(winnow: Winnow) -> FastAPI:
     _add_knowledge_routes(app, winnow)
     _add_work_routes(app, winnow)
     add_embedding_routes(app, winnow)
+    add_usage_routes(app, winnow)
     _add_health_routes(app, winnow)
     describe(app.openapi())  # which the application makes once, and keeps
     return app
@@ -160,16 +163,18 @@ def _add_work_routes(app: FastAPI, winnow: Winnow) -> None:
         "/api/v1/embeddings/backfill",
         summary="Embed what has no vector",
         status_code=HTTPStatus.ACCEPTED,
-        responses={200: {"model": schemas.BackfillOut, "description": "A dry run: counted, and nothing started."}},
+        responses={200: {"model": schemas.BackfillOut, "description": "A dry run: nothing was started."}},
     )
     async def backfill(body: schemas.BackfillIn, response: Response) -> schemas.BackfillOut:
         counts = await winnow.embeddings.counts()
         pending = {kind: counts[kind].without_vector for kind in body.kinds}
-        if body.dry_run:
-            response.status_code = HTTPStatus.OK
-        else:
+        if not body.dry_run:
             await app.state.backfills.start(tuple(body.kinds), body.batch_size)
-        return schemas.BackfillOut(without_vector=pending, started=not body.dry_run)
+            return schemas.BackfillOut(without_vector=pending, started=True)
+        response.status_code = HTTPStatus.OK
+        asked = await winnow.backfilling().asked()
+        expected = await estimate(winnow.database, asked, kinds=body.kinds, sample=body.sample or None)
+        return schemas.BackfillOut(without_vector=pending, started=False, estimate=estimate_out(expected))
 
     @app.get("/api/v1/status", summary="Where everything stands")
     async def status() -> embedding_schemas.StatusOut:

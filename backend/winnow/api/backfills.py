@@ -59,6 +59,7 @@ class Backfills:
             else:
                 log.info(
                     "backfill.finished",
+                    run=plan.run,
                     success=done.success,
                     failed=done.failed,
                     skipped=done.skipped,

@@ -36,6 +36,7 @@ NEEDED = {
     ("GET", "/api/v1/topics"): Scope.READ,
     ("GET", "/api/v1/messages"): Scope.READ,
     ("GET", "/api/v1/status"): Scope.READ,
+    ("GET", "/api/v1/usage"): Scope.READ,
     ("POST", "/api/v1/messages"): Scope.WRITE,
     ("POST", "/api/v1/knowledge/extract"): Scope.WRITE,
     ("GET", "/api/v1/embeddings/status"): Scope.READ,

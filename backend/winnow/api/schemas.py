@@ -211,22 +211,44 @@ class AcceptedOut(BaseModel):
 
 
 class BackfillIn(GivenIn):
-    """Which kinds to go over; `dry_run` only counts."""
+    """Which kinds to go over; `dry_run` only counts and estimates.
+
+    For the estimate the model is asked for about 20 of the texts where that is free, or `sample` is true.
+    """
 
     model_config = ConfigDict(json_schema_extra={"example": {"kinds": ["atoms"], "dry_run": True}})
 
     kinds: list[Kind] = Field(default_factory=lambda: list(Kind), min_length=1, max_length=MOST_KINDS)
     batch_size: BatchSize = 100
     dry_run: StrictBool = False
+    sample: StrictBool = False
+
+
+class EstimateOut(BaseModel):
+    """What embedding all that has no vector would take; each `…_basis` says in words where the figure comes from."""
+
+    rows: int = Field(description="That would get a vector.")
+    texts: int = Field(description="Different ones that the model would be asked for.")
+    tokens: int
+    tokens_basis: str
+    price_usd: float | None = Field(description="null: unknown.")
+    price_basis: str
+    seconds: float | None = Field(description="null: unknown.")
+    seconds_basis: str
+    remark: str | None = Field(description="Why no sample was taken that should have been.")
 
 
 class BackfillOut(BaseModel):
-    """Rows without a vector, by kind; `started` says that a backfill is on its way (see `/api/v1/status`)."""
+    """Rows without a vector, by kind; `started` says that a backfill is on its way (see `/api/v1/status`).
+
+    `estimate` is of a dry run.
+    """
 
     model_config = ConfigDict(json_schema_extra={"example": {"without_vector": {"atoms": 17}, "started": True}})
 
     without_vector: dict[Kind, int]
     started: bool
+    estimate: EstimateOut | None = None
 
 
 class QuoteOut(BaseModel):

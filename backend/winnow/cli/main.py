@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from winnow.cli import failed, importing, keys, serving, showing, using
+from winnow.cli import backfilling, failed, importing, keys, serving, showing, usage, using
 
 app = typer.Typer(
     name="winnow",
@@ -17,6 +17,8 @@ app = typer.Typer(
 serving.add_commands(app)
 importing.add_commands(app)
 using.add_commands(app)
+backfilling.add_commands(app)
+usage.add_commands(app)
 showing.add_commands(app)
 app.add_typer(failed.app, name="failed", rich_help_panel="Maintain")
 app.add_typer(keys.app, name="keys", rich_help_panel="Maintain")

@@ -27,11 +27,15 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EmbedJob:
-    """Embed the rows of these ids that have no vector yet in a space (None: the active one)."""
+    """Embed the rows of these ids that have no vector yet in a space (None: the active one).
+
+    `run` is what the use of the model is noted under.
+    """
 
     kind: Kind
     ids: tuple[int, ...]
     space_id: int | None = None
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from winnow.domain.backoff import backoff_seconds
 from winnow.domain.truncation import shortened
+from winnow.domain.usage import estimated_tokens
 from winnow.errors import (
     AnswerInvalid,
     SetupFault,
@@ -47,14 +48,19 @@ class Found:
         characters: how much of a text its vector is of, where that is not all.
         refused: the texts at fault.
         stopped: the weather or the set-up.
-        tokens: as the server counted them, if it did.
+        requests: that the server answered, well or badly.
+        texts: that were in them.
+        tokens: of the texts it did not refuse; `estimated` says that it did not count all of them itself.
     """
 
     vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     characters: dict[int, int] = field(default_factory=dict)
     refused: dict[int, WinnowError] = field(default_factory=dict)
     stopped: Transient | SetupFault | None = None
-    tokens: int | None = None
+    requests: int = 0
+    texts: int = 0
+    tokens: int = 0
+    estimated: bool = False
 
 
 class _HoldOver(Exception):
@@ -194,10 +200,21 @@ class Inquiry:
                 if time.monotonic() + pause > self._deadline:
                     raise
                 await asyncio.sleep(pause)
+            except (TextRefused, AnswerInvalid) as error:
+                self._count(texts, tokens=0 if isinstance(error, TextRefused) else None)
+                raise
             else:
-                if result.tokens is not None:
-                    self.found.tokens = (self.found.tokens or 0) + result.tokens
+                self._count(texts, requests=result.requests, sent=result.texts, tokens=result.tokens)
                 return result.vectors
+
+    def _count(self, texts: Sequence[str], *, requests: int = 0, sent: int = 0, tokens: int | None) -> None:
+        """Adds what the server answered to: one request with all of the texts, where nothing else is told."""
+        self.found.requests += requests or 1
+        self.found.texts += sent or len(texts)
+        if tokens is None:
+            self.found.estimated = True
+            tokens = estimated_tokens(texts, prefix=self._space.identity.document_prefix)
+        self.found.tokens += tokens
 
     async def _keep(self, answered: Sequence[tuple[EmbeddableText, NDArray[np.float32]]]) -> None:
         """Takes the vectors of the space's own length; others are a text's fault only while a plain word has it."""

@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Protocol
 
 from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.domain.spaces import Role
+from winnow.domain.usage import new_run
 from winnow.errors import QueueUnavailable
+from winnow.pipeline import sent
+from winnow.pipeline.budget import Purse, tokens_in
 from winnow.pipeline.embed import embed_rows
+from winnow.pipeline.estimate import Asked
 from winnow.pipeline.indexing import Load, loading
+from winnow.pipeline.sent import SentBatch
 from winnow.storage.backfill import BatchStanding, locked_rows, standing_of_batches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from winnow.domain.budget import Budget
     from winnow.domain.jobs import Dispatcher
     from winnow.domain.spaces import Space
     from winnow.pipeline.embed import Embedding
@@ -31,10 +37,6 @@ LOOK_SECONDS = 0.1
 QUIET_SECONDS = 1.0
 # Without progress for so long, somebody should ask whether any worker is alive.
 STALL_SECONDS = 5.0
-# What nobody has in hand after its turn is sent again: a lost task, or a text that was in hand elsewhere.
-RESEND_SECONDS = 2.0
-# A model server is waited for as long as this in a row; then the rest is left to the sweeper.
-PATIENCE_SECONDS = 60.0
 
 
 class Workforce(Protocol):
@@ -55,12 +57,24 @@ class Backfilling:
     workforce: Workforce
     embedding: Embedding
 
+    async def asked(self) -> Asked:
+        """Who will be asked for vectors, and at what price."""
+        spaces = self.embedding.spaces
+        space = await spaces.current()
+        return Asked(
+            embedder=await spaces.embedder_of(space) if space else spaces.embedder,
+            tariff=self.embedding.tariff,
+            worker=self.embedding.worker,
+            provider_id=space.provider_id if space else None,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to go over: kinds in order, rows in one task, most rows in all (None: no limit), in this process or not.
 
-    `space` is the one to fill that is being built; None: the active one.
+    `space` is the one to fill that is being built; None: the active one. It stops before it would exceed the budget;
+    `run` is the name under which its uses of the model are noted.
     """
 
     kinds: tuple[Kind, ...] = tuple(Kind)
@@ -68,6 +82,8 @@ class Plan:
     limit: int | None = None
     inline: bool = False
     space: Space | None = None
+    budget: Budget | None = None
+    run: str = field(default_factory=new_run)
 
     @property
     def role(self) -> Role:
@@ -79,9 +95,9 @@ class Plan:
         """What tasks are told; the active space is what they take by themselves."""
         return self.space.id if self.space else None
 
-    def loads(self, counts: Mapping[Kind, KindCounts]) -> dict[Kind, Load]:
-        """The rows it will go over, by kind."""
-        loads, left = {}, self.limit
+    def loads(self, counts: Mapping[Kind, KindCounts], *, most: int | None = None) -> dict[Kind, Load]:
+        """The rows it will go over, by kind; `most` in all, if that is less than its limit."""
+        loads, left = {}, min((limit for limit in (self.limit, most) if limit is not None), default=None)
         for kind in self.kinds:
             backlog = counts[kind].without_vector - counts[kind].skipped
             if left is not None:
@@ -95,7 +111,7 @@ class Plan:
 class Progress:
     """How far it is. Rows deleted meanwhile count as done; `waiting` ones wait for a server, or for a lock to go.
 
-    `index` is a build that goes on just now, `index_seconds` what those that are done took.
+    `index` is a build that goes on just now, `index_seconds` what those that are done took. `spent`: the budget is.
     """
 
     total: int = 0
@@ -107,55 +123,12 @@ class Progress:
     seconds: float = 0.0
     index_seconds: float = 0.0
     index: IndexBuild | None = None
+    spent: bool = False
 
     @property
     def done(self) -> int:
         """Rows that nothing more will happen to in this backfill."""
         return self.success + self.failed + self.skipped + self.waiting
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What was sent together, and how it stood then.
-
-    Attributes:
-        kind: of its rows.
-        ids: its rows.
-        sent_at: when, at last.
-        again_seconds: how soon after that it is sent again.
-        standing: at the last look.
-        locked: those of its free rows that somebody's open transaction keeps from being taken.
-        resting_since: when it was first seen to wait for the model server.
-    """
-
-    kind: Kind
-    ids: list[int]
-    sent_at: float = field(default_factory=time.monotonic)
-    again_seconds: float = field(default_factory=lambda: RESEND_SECONDS)
-    standing: BatchStanding = field(default_factory=BatchStanding)
-    locked: frozenset[int] = frozenset()
-    resting_since: float | None = None
-
-    def seen(self, standing: BatchStanding) -> None:
-        """Notes where it stands; where something has moved, the next sending is due sooner."""
-        if standing.free != self.standing.free:
-            self.again_seconds, self.locked = RESEND_SECONDS, frozenset()
-        self.standing = standing
-        if standing.resting and self.resting_since is None:
-            self.resting_since = time.monotonic()
-
-    @property
-    def over(self) -> bool:
-        """Nothing more will happen to its rows for now, or only what is too long to wait for."""
-        if self.standing.in_hand or self.standing.free - self.locked:
-            return False
-        since = self.resting_since if self.standing.resting else None
-        return since is None or time.monotonic() - since > PATIENCE_SECONDS
-
-    @property
-    def waiting(self) -> int:
-        """Rows that wait for a lock to go, for the model server, or for another try."""
-        return self.standing.waiting + self.standing.resting + len(self.locked)
 
 
 async def backfill(
@@ -170,18 +143,21 @@ async def backfill(
     Raises:
         SpaceMismatch: the stored vectors are another embedder's.
         Transient, SetupFault: nothing was ever embedded, and the model cannot be asked.
+        InvalidInput: a budget in money for a model whose price is not known.
         DatabaseUnavailable: the database went away.
     """
     await tools.embedding.spaces.check()
+    purse = await _purse(tools, plan)
     for kind in plan.kinds:
         await tools.store.forget_failures(kind)
     await tools.store.look_now()
     ends = {kind: await tools.store.last_id(kind) for kind in plan.kinds}
-    loads = plan.loads(await _counts(tools, plan))
+    rows = await purse.rows_within(plan.kinds) if purse else None
+    loads = plan.loads(await _counts(tools, plan), most=rows)
     total = sum(load.backlog for load in loads.values())
     if total:
         await tools.embedding.spaces.ours()  # a model that is not there is told at once, not waited for
-    backfiller = _Backfiller(tools, plan, report, say, Progress(total=total, inline=plan.inline))
+    backfiller = _Backfiller(tools, plan, report, say, Progress(total=total, inline=plan.inline), purse)
     if plan.space is not None:  # its index is built when it is full (`pipeline.remodel`)
         await backfiller.run(ends)
         return backfiller.progress
@@ -194,6 +170,15 @@ async def _counts(tools: Backfilling, plan: Plan) -> dict[Kind, KindCounts]:
     return await tools.store.counts() if plan.space is None else await tools.store.counts_in(plan.space)
 
 
+async def _purse(tools: Backfilling, plan: Plan) -> Purse | None:
+    """What holds the budget; None: there is none, or nobody is paid."""
+    if plan.budget is None:
+        return None
+    asked = await tools.asked()
+    tokens = tokens_in(plan.budget, asked)
+    return None if tokens is None else Purse(tools.database, plan.run, tokens, asked.identity.document_prefix)
+
+
 @dataclass(slots=True)
 class _Backfiller:
     tools: Backfilling
@@ -201,6 +186,8 @@ class _Backfiller:
     report: Callable[[Progress], None]
     say: Callable[[str], None]
     progress: Progress
+    purse: Purse | None = None
+    outstanding: list[SentBatch] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     moved_at: float = field(default_factory=time.monotonic)
     asked_at: float = 0.0
@@ -212,19 +199,18 @@ class _Backfiller:
         if self.progress.total and not self.progress.inline and not await self._somebody_works():
             self._go_inline("no worker serves the bulk lane; embedding in this process instead")
         self.report(self.progress)
-        outstanding: list[_Batch] = []
-        async for batch in self._batches(ends):
+        async for batch in self._affordable(ends):
             if not self.progress.inline:
                 await self._send(batch)
             if self.progress.inline and await self._embed_here(batch):
                 continue
-            outstanding.append(batch)
-            while len(outstanding) >= BATCHES_AHEAD and not self.given_up:
-                outstanding = await self._follow(outstanding)
+            self.outstanding.append(batch)
+            while len(self.outstanding) >= BATCHES_AHEAD and not self.given_up:
+                self.outstanding = await self._follow(self.outstanding)
             if self.given_up:
                 break
-        while outstanding and not self.given_up:
-            outstanding = await self._follow(outstanding)
+        while self.outstanding and not self.given_up:
+            self.outstanding = await self._follow(self.outstanding)
         if self.given_up:
             await self._count_the_rest()
         # Rows that were counted at the start, and done by others before their turn came, are none of ours.
@@ -240,7 +226,24 @@ class _Backfiller:
         self.progress = replace(now, seconds=time.monotonic() - self.started)
         self.report(self.progress)
 
-    async def _batches(self, ends: dict[Kind, int]) -> AsyncIterator[_Batch]:
+    async def _affordable(self, ends: dict[Kind, int]) -> AsyncIterator[SentBatch]:
+        """The batches, or what the budget allows of them: no more than it is sure of while some are on their way."""
+        async for batch in self._batches(ends):
+            left = batch.ids
+            while left and self.purse and not self.given_up:
+                ids, tokens = await self.purse.first_of(batch.kind, left)
+                left = left[len(ids) :]
+                if ids:
+                    yield SentBatch(batch.kind, ids, tokens)
+                elif self.purse.may_change:
+                    self.outstanding = await self._follow(self.outstanding)
+                else:
+                    self.progress = replace(self.progress, spent=True)
+                    return
+            if not self.purse:
+                yield batch
+
+    async def _batches(self, ends: dict[Kind, int]) -> AsyncIterator[SentBatch]:
         left = self.plan.limit if self.plan.limit is not None else sum(ends.values()) + 1
         for kind, end in ends.items():
             after = 0
@@ -251,19 +254,18 @@ class _Backfiller:
                 if not ids:
                     break
                 after, left = ids[-1], left - len(ids)
-                yield _Batch(kind, ids)
+                yield SentBatch(kind, ids)
 
     # -- sending and following
 
-    async def _send(self, batch: _Batch) -> None:
+    async def _send(self, batch: SentBatch) -> None:
         try:
-            await self.tools.dispatcher.dispatch(
-                [EmbedJob(batch.kind, tuple(batch.ids), self.plan.space_id)], Lane.BULK
-            )
+            job = EmbedJob(batch.kind, tuple(batch.ids), self.plan.space_id, self.plan.run)
+            await self.tools.dispatcher.dispatch([job], Lane.BULK)
         except QueueUnavailable as error:
             self._go_inline(f"{error} Embedding in this process instead.")
 
-    async def _follow(self, outstanding: Sequence[_Batch]) -> list[_Batch]:
+    async def _follow(self, outstanding: Sequence[SentBatch]) -> list[SentBatch]:
         """Looks at what was sent; returns what is still on its way."""
         await asyncio.sleep(LOOK_SECONDS)
         rest = await self._unsettled(outstanding)
@@ -279,7 +281,7 @@ class _Backfiller:
         await self._send_again(rest)
         return rest
 
-    async def _unsettled(self, batches: Sequence[_Batch]) -> list[_Batch]:
+    async def _unsettled(self, batches: Sequence[SentBatch]) -> list[SentBatch]:
         """Counts what is over, and returns the others."""
         for kind in {batch.kind for batch in batches}:
             ids = {number: batch.ids for number, batch in enumerate(batches) if batch.kind == kind}
@@ -296,7 +298,7 @@ class _Backfiller:
                 rest.append(batch)
         return rest
 
-    async def _send_again(self, batches: Sequence[_Batch]) -> None:
+    async def _send_again(self, batches: Sequence[SentBatch]) -> None:
         """What is free although its turn is over: nobody works on anything of ours, or on something sent later."""
         idle = not any(batch.standing.in_hand for batch in batches)
         for batch in batches:
@@ -304,16 +306,16 @@ class _Backfiller:
             waited = time.monotonic() - batch.sent_at
             if self.given_up or not batch.standing.free or not passed or waited < batch.again_seconds:
                 continue
-            if batch.again_seconds > RESEND_SECONDS:
+            if batch.again_seconds > sent.RESEND_SECONDS:
                 await self._look_for_locks(batch)
-            batch.again_seconds = min(max(batch.again_seconds * 2, RESEND_SECONDS), PATIENCE_SECONDS)
+            batch.again_seconds = min(max(batch.again_seconds * 2, sent.RESEND_SECONDS), sent.PATIENCE_SECONDS)
             batch.sent_at = time.monotonic()
             if self.progress.inline:
                 await self._embed_rows(batch)
             else:
                 await self._send(batch)
 
-    async def _look_for_locks(self, batch: _Batch) -> None:
+    async def _look_for_locks(self, batch: SentBatch) -> None:
         """What was to be had again and again, and nobody takes, may be locked: that is not waited for."""
         if batch.standing.free and not batch.standing.in_hand:
             batch.locked = await locked_rows(self.tools.database, batch.kind, batch.standing.free)
@@ -321,12 +323,12 @@ class _Backfiller:
     async def _standing(self, kind: Kind, ids: Mapping[int, Sequence[int]]) -> dict[int, BatchStanding]:
         return await standing_of_batches(self.tools.database, kind, ids, space=self.plan.space)
 
-    async def _embed_rows(self, batch: _Batch) -> None:
-        await embed_rows(self.tools.embedding, batch.kind, batch.ids, space_id=self.plan.space_id)
+    async def _embed_rows(self, batch: SentBatch) -> None:
+        await embed_rows(self.tools.embedding, batch.kind, batch.ids, space_id=self.plan.space_id, run=self.plan.run)
 
     # -- when nothing moves
 
-    async def _wait_out_pause(self, batch: _Batch) -> bool:
+    async def _wait_out_pause(self, batch: SentBatch) -> bool:
         """Waits while nobody asks the model server; False: it is asked. `given_up` says that it took too long."""
         self.asked_at = time.monotonic()
         pause = await self.tools.store.pause(self.plan.role)
@@ -348,12 +350,12 @@ class _Backfiller:
 
     def _too_long(self, pause: Pause) -> bool:
         """One that is older than this backfill is waited for until a look was due: a person has asked for it."""
-        return min(pause.seconds_since, time.monotonic() - self.started) > PATIENCE_SECONDS
+        return min(pause.seconds_since, time.monotonic() - self.started) > sent.PATIENCE_SECONDS
 
-    async def _let_somebody_look(self, batch: _Batch) -> None:
+    async def _let_somebody_look(self, batch: SentBatch) -> None:
         """Whoever is given a row looks whether the server is well again; there may be no sweeper to give one."""
         if not self.progress.inline:
-            if time.monotonic() - self.look_sent_at < RESEND_SECONDS:
+            if time.monotonic() - self.look_sent_at < sent.RESEND_SECONDS:
                 return
             self.look_sent_at = time.monotonic()
             if await self._somebody_works():
@@ -362,7 +364,7 @@ class _Backfiller:
             self._go_inline("the workers are gone; embedding the rest in this process")
         await self._embed_rows(batch)
 
-    async def _unstall(self, stalled: Sequence[_Batch]) -> list[_Batch]:
+    async def _unstall(self, stalled: Sequence[SentBatch]) -> list[SentBatch]:
         """Nothing moved for a while: without a worker we do it ourselves."""
         if self.progress.inline or await self._somebody_works():
             return list(stalled)
@@ -381,7 +383,7 @@ class _Backfiller:
         self.say(why)
         self.progress = replace(self.progress, inline=True)
 
-    async def _embed_here(self, batch: _Batch) -> bool:
+    async def _embed_here(self, batch: SentBatch) -> bool:
         """Embeds a batch in this process; False while another process has some of its rows in hand."""
         until = time.monotonic() + self.tools.embedding.lease_seconds
         while not self.given_up:
@@ -399,12 +401,15 @@ class _Backfiller:
 
     # -- counting
 
-    def _count(self, batch: _Batch) -> None:
+    def _count(self, batch: SentBatch) -> None:
         now, standing = self.progress, batch.standing
         self.moved_at = time.monotonic()
+        success = len(batch.ids) - standing.failed - standing.skipped - batch.waiting
+        if self.purse:
+            self.purse.over(batch.tokens, rows=success)
         self.progress = replace(
             now,
-            success=now.success + len(batch.ids) - standing.failed - standing.skipped - batch.waiting,
+            success=now.success + success,
             failed=now.failed + standing.failed,
             skipped=now.skipped + standing.skipped,
             waiting=now.waiting + batch.waiting,

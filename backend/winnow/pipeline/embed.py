@@ -12,6 +12,7 @@ from uuid import uuid4
 import structlog
 
 from winnow.domain.events import Announcer, Silent
+from winnow.domain.usage import NOTHING, Purpose, Tariff, Use
 from winnow.errors import DatabaseBusy, DatabaseUnavailable, SpaceMismatch, WinnowError
 from winnow.pipeline.asking import PATIENCE_SECONDS, Inquiry
 from winnow.pipeline.heartbeat import Hold, heartbeat
@@ -61,6 +62,7 @@ class Embedding:
     max_attempts: int
     patience_seconds: float = PATIENCE_SECONDS
     announcer: Announcer = field(default_factory=Silent)
+    tariff: Tariff = field(default_factory=Tariff)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,13 @@ class Embedded:
 
 
 async def embed_rows(
-    tools: Embedding, kind: Kind, ids: Sequence[int], *, provider_id: str | None = None, space_id: int | None = None
+    tools: Embedding,
+    kind: Kind,
+    ids: Sequence[int],
+    *,
+    provider_id: str | None = None,
+    space_id: int | None = None,
+    run: str | None = None,
 ) -> Embedded:
     """Embeds those of the rows that are free and have no vector. Safe to repeat, and to run beside itself.
 
@@ -100,24 +108,25 @@ async def embed_rows(
         ids: theirs.
         provider_id: embed into the space that this provider embeds for; None: into the active one.
         space_id: embed into this space.
+        run: what the use of the model is noted under.
 
     Raises:
         SpaceMismatch, Transient, SetupFault: before any row is taken, when there is no space to write into.
         DatabaseUnavailable: before any row is taken; with rows in hand the database is waited for.
     """
     space = await tools.spaces.of_task(provider_id, space_id)
-    done = await _embed_into(tools, space, kind, ids)
+    done = await _embed_into(tools, space, kind, ids, run)
     if not done.taken:
         tools.spaces.forget()  # in a space that was swapped or retired, nothing can be claimed
         now = await tools.spaces.of_task(provider_id, space_id)
         if now != space:
-            done = await _embed_into(tools, now, kind, ids)
+            done = await _embed_into(tools, now, kind, ids, run)
     return done
 
 
-async def _embed_into(tools: Embedding, space: Space, kind: Kind, ids: Sequence[int]) -> Embedded:
+async def _embed_into(tools: Embedding, space: Space, kind: Kind, ids: Sequence[int], run: str | None) -> Embedded:
     embedder = await tools.spaces.embedder_of(space)
-    lease = Lease(kind=kind, space=space, token=uuid4(), worker=tools.worker, seconds=tools.lease_seconds)
+    lease = Lease(kind=kind, space=space, token=uuid4(), worker=tools.worker, seconds=tools.lease_seconds, run=run)
     started = time.perf_counter()
     try:
         done = await _claim_and_work(tools, embedder, lease, ids)
@@ -269,11 +278,10 @@ def _spread(found: Found, rows: Sequence[EmbeddableText]) -> Found:
 async def _tell(tools: Embedding, lease: Lease, batch: Settlement, *, seconds: float) -> None:
     """Notes the batch for those who watch, and tells whoever listens: ids and counts, nothing that people wrote."""
     found, embedded = batch.found, batch.written | batch.copied
-    if embedded:
-        with suppress(WinnowError):
-            await tools.store.note(
-                lease, embedded=len(embedded), saved=batch.saved, tokens=found.tokens, seconds=seconds
-            )
+    if embedded or found.requests:
+        use = _use(tools, lease, batch, seconds=seconds)
+        with suppress(WinnowError):  # but for an outage: what was paid for is noted
+            await _through_outages(lambda: tools.store.note(use))
     if embedded or batch.skipped:
         facts = {"ids": sorted(embedded), "embedded": len(embedded), "saved": batch.saved}
         await _announce(tools, lease, "embed_complete", facts | {"skipped": len(batch.skipped)})
@@ -282,6 +290,30 @@ async def _tell(tools: Embedding, lease: Lease, batch: Settlement, *, seconds: f
         facts = {"ids": sorted(bad), "failed": len(batch.failed), "waiting": len(batch.waiting)}
         facts |= {"given_back": len(batch.given_back), "error_kinds": sorted(reasons)}
         await _announce(tools, lease, "embed_failed", facts)
+
+
+def _use(tools: Embedding, lease: Lease, batch: Settlement, *, seconds: float) -> Use:
+    found, space = batch.found, lease.space
+    return Use(
+        purpose=Purpose.EMBED,
+        worker=lease.worker,
+        provider=space.identity.provider,
+        model=space.identity.model,
+        provider_id=space.provider_id,
+        space_id=space.id,
+        kind=lease.kind,
+        run=lease.run,
+        embedded=len(batch.written) + len(batch.copied),
+        saved=batch.saved,
+        requests=found.requests,
+        texts=found.texts,
+        tokens=found.tokens,
+        estimated=found.estimated,
+        seconds=seconds,
+        price_usd=tools.tariff.price_usd(space.identity, space.provider_id, found.tokens)
+        if found.requests
+        else NOTHING,
+    )
 
 
 async def _announce(tools: Embedding, lease: Lease, event: str, facts: Mapping[str, object]) -> None:

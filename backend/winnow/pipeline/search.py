@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,6 +12,7 @@ import structlog
 from winnow.domain.fusion import fuse
 from winnow.domain.jobs import Kind
 from winnow.domain.messages import storable
+from winnow.domain.usage import Noting, Purpose, Tariff, Unnoted, Use, estimated_tokens
 from winnow.errors import InvalidInput, Permanent, SpaceMismatch, Transient
 from winnow.storage import search as store
 from winnow.storage.messages import MessageRecord, messages_by_id
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from winnow.domain.spaces import Space
     from winnow.pipeline.spaces import Spaces
-    from winnow.providers.base import Embedder
+    from winnow.providers.base import EmbeddingResult
     from winnow.storage.engine import Database
 
 log = structlog.get_logger(__name__)
@@ -42,11 +44,14 @@ Record = AtomRecord | TopicRecord | MessageRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searching:
-    """What a search needs; `vector_weight` is against 1 for full text."""
+    """What a search needs; `vector_weight` is against 1 for full text. What the model took goes to `meter`."""
 
     database: Database
     spaces: Spaces
     vector_weight: float
+    worker: str = ""
+    meter: Noting = field(default_factory=Unnoted)
+    tariff: Tariff = field(default_factory=Tariff)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +120,7 @@ async def _vector_arm(tools: Searching, query: str, kinds: Sequence[Kind]) -> tu
     if space is None:
         return {}, "nothing is embedded yet"
     try:
-        vector = await _query_vector(await tools.spaces.embedder_of(space), query, space)
+        vector = await _query_vector(tools, query, space)
     except (Transient, Permanent, TimeoutError) as error:
         reason = str(error) or f"the model did not answer within {MODEL_PATIENCE_SECONDS:.0f} s"
         log.warning("search.by_words_only", reason=reason)
@@ -130,13 +135,36 @@ async def _vector_arm(tools: Searching, query: str, kinds: Sequence[Kind]) -> tu
     return found, None
 
 
-async def _query_vector(embedder: Embedder, query: str, space: Space) -> NDArray[np.float32]:
+async def _query_vector(tools: Searching, query: str, space: Space) -> NDArray[np.float32]:
+    embedder = await tools.spaces.embedder_of(space)
     async with asyncio.timeout(MODEL_PATIENCE_SECONDS):
+        started = time.perf_counter()
         result = await embedder.embed([query], input_type="query")
+    tools.meter.add(_use(tools, query, space, result, seconds=time.perf_counter() - started))
     vector: NDArray[np.float32] = result.vectors[0]
     if len(vector) != space.dimensions:
         raise Permanent(f"the model now makes {len(vector)} dimensions, the stored vectors have {space.dimensions}")
     return vector
+
+
+def _use(tools: Searching, query: str, space: Space, result: EmbeddingResult, *, seconds: float) -> Use:
+    tokens = result.tokens
+    if tokens is None:
+        tokens = estimated_tokens([query], prefix=space.identity.query_prefix)
+    return Use(
+        purpose=Purpose.SEARCH,
+        worker=tools.worker,
+        provider=space.identity.provider,
+        model=space.identity.model,
+        provider_id=space.provider_id,
+        space_id=space.id,
+        requests=result.requests or 1,
+        texts=1,
+        tokens=tokens,
+        estimated=result.tokens is None,
+        seconds=result.seconds or seconds,
+        price_usd=tools.tariff.price_usd(space.identity, space.provider_id, tokens),
+    )
 
 
 async def _read(database: Database, scores: Mapping[Key, float]) -> list[Hit]:

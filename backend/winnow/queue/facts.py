@@ -58,6 +58,6 @@ async def jetstream_facts(client: Client) -> JetStreamFacts:
         storage=str(getattr(tasks.storage, "value", tasks.storage)) if tasks else None,
         replicas=(tasks.num_replicas or 1) if tasks else 0,
         used_bytes=account.storage,
-        most_bytes=most if most is not None and most > 0 else None,
+        most_bytes=most if most > 0 else None,
         dead=dead,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from winnow.domain.spaces import Role
+from winnow.domain.usage import BYTES_A_TOKEN
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
@@ -72,3 +73,47 @@ async def locked_rows(database: Database, kind: Kind, ids: Iterable[int]) -> fro
     async with database.autocommit() as connection:
         claimable = {row.id for row in await fetch(connection, "claimable_rows", ids, kind=kind)}
     return frozenset(ids) - claimable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weight:
+    """What embedding rows asks for: different texts without a stored vector, and about how many tokens they have."""
+
+    rows: int = 0
+    texts: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: Weight) -> Weight:
+        return Weight(rows=self.rows + other.rows, texts=self.texts + other.texts, tokens=self.tokens + other.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class RowWeight:
+    """The text of a row, by its hash, and about how many tokens it has; `known`: a vector of it is stored already."""
+
+    hash: int
+    tokens: int
+    known: bool
+
+
+async def pending_weight(database: Database, kind: Kind, *, prefix: str, limit: int | None = None) -> Weight:
+    """Of the rows that a backfill would go over, or of the first so many."""
+    async with database.autocommit() as connection:
+        given = (limit, len(prefix.encode()), BYTES_A_TOKEN)
+        row = (await fetch(connection, "pending_weight", *given, kind=kind))[0]
+    return Weight(rows=row.rows, texts=row.texts, tokens=row.tokens)
+
+
+async def row_weights(database: Database, kind: Kind, ids: Sequence[int], *, prefix: str) -> dict[int, RowWeight]:
+    """Of those of the rows that have a text and no vector."""
+    async with database.autocommit() as connection:
+        given = (list(ids), len(prefix.encode()), BYTES_A_TOKEN)
+        rows = await fetch(connection, "row_weights", *given, kind=kind)
+    return {row.id: RowWeight(row.hash, row.tokens, row.known) for row in rows}
+
+
+async def sample_texts(database: Database, kind: Kind, number: int) -> list[str]:
+    """At most so many different texts of rows without a vector, from all over the table."""
+    async with database.autocommit() as connection:
+        rows = await fetch(connection, "sample_texts", number, kind=kind)
+    return list(dict.fromkeys(row.text for row in rows))

@@ -46,13 +46,14 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A hold on rows of one kind: whoever lets it run out has lost them."""
+    """A hold on rows of one kind: whoever lets it run out has lost them. `run` is what it was taken for, if told."""
 
     kind: Kind
     space: Space
     token: UUID
     worker: str
     seconds: float
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from winnow.errors import DatabaseBusy
 from winnow.storage.embedding_records import Claimed, EmbeddableText, KindCounts, Lease, Outcome, Pause
 from winnow.storage.named import fetch
 from winnow.storage.rotation import standing_in
+from winnow.storage.usage import note_use
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from winnow.domain.spaces import Space
+    from winnow.domain.usage import Use
     from winnow.storage.engine import Database
 
 CLAIM_TRIES = 5
@@ -178,13 +180,11 @@ class EmbeddingStore:
         await fetch(connection, "delete_jobs", lease.space.id, done, kind=lease.kind)
         return set(done)
 
-    async def note(self, lease: Lease, *, embedded: int, saved: int, tokens: int | None, seconds: float) -> None:
-        """Notes what a batch came to, for those who watch: rows, those of them without asking, and what it cost."""
-        async with self._database.autocommit() as connection:
-            batch = (lease.space.id, lease.worker, embedded, saved, tokens, seconds)
-            await fetch(connection, "note_batch", *batch, kind=lease.kind)
-        if saved:
-            await self._database.count(SAVED, saved)
+    async def note(self, use: Use) -> None:
+        """Notes what a batch came to, for those who watch and those who pay."""
+        await note_use(self._database, use)
+        if use.saved:
+            await self._database.count(SAVED, use.saved)
 
     async def release(self, lease: Lease, ids: Iterable[int]) -> None:
         """Gives rows back: they are plainly pending again."""
@@ -308,11 +308,10 @@ class EmbeddingStore:
             await fetch(connection, "free_texts")
 
     async def tidy(self) -> None:
-        """Removes what is about rows or texts that are no more, and what nobody will watch any more."""
+        """Removes what is about rows or texts that are no more."""
         async with self._database.autocommit() as connection:
             for kind in Kind:
                 await fetch(connection, "tidy_jobs", kind=kind)
-            await fetch(connection, "forget_old_batches")
 
     async def last_error(self) -> str | None:
         """The latest trouble of any row, as one line."""

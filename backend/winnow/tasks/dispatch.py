@@ -70,7 +70,8 @@ class TaskDispatcher:
 
 def _details(job: Job) -> dict[str, Any]:
     """What a task is told beside its ids, and only where it is not what it would do anyway."""
-    return {"space_id": job.space_id} if isinstance(job, EmbedJob) and job.space_id is not None else {}
+    told = {"space_id": job.space_id, "run": job.run} if isinstance(job, EmbedJob) else {}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _task_name(job: Job) -> str:

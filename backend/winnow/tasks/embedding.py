@@ -7,6 +7,8 @@ Then it comes once more when their leases have run out.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import structlog
 from taskiq import TaskiqDepends
 
@@ -19,36 +21,47 @@ from winnow.tasks.tools import Tools, tools_of
 log = structlog.get_logger(__name__)
 
 
+class Order(NamedTuple):
+    """What a task may be told beside its ids."""
+
+    provider_id: str | None
+    space_id: int | None
+    run: str | None
+
+
 async def embed_messages_batch_task(
     message_ids: list[int],
     provider_id: str | None = None,
     space_id: int | None = None,
+    run: str | None = None,
     tools: Tools = TaskiqDepends(tools_of),
 ) -> None:
-    await _embed(tools, Kind.MESSAGES, message_ids, provider_id, space_id)
+    await _embed(tools, Kind.MESSAGES, message_ids, Order(provider_id, space_id, run))
 
 
 async def embed_atoms_batch_task(
     atom_ids: list[int],
     provider_id: str | None = None,
     space_id: int | None = None,
+    run: str | None = None,
     tools: Tools = TaskiqDepends(tools_of),
 ) -> None:
-    await _embed(tools, Kind.ATOMS, atom_ids, provider_id, space_id)
+    await _embed(tools, Kind.ATOMS, atom_ids, Order(provider_id, space_id, run))
 
 
 async def embed_topics_batch_task(
     topic_ids: list[int],
     provider_id: str | None = None,
     space_id: int | None = None,
+    run: str | None = None,
     tools: Tools = TaskiqDepends(tools_of),
 ) -> None:
-    await _embed(tools, Kind.TOPICS, topic_ids, provider_id, space_id)
+    await _embed(tools, Kind.TOPICS, topic_ids, Order(provider_id, space_id, run))
 
 
-async def _embed(tools: Tools, kind: Kind, ids: list[int], provider_id: str | None, space_id: int | None) -> None:
+async def _embed(tools: Tools, kind: Kind, ids: list[int], order: Order) -> None:
     try:
-        await embed_rows(tools.embedding, kind, ids, provider_id=provider_id, space_id=space_id)
+        await embed_rows(tools.embedding, kind, ids, **order._asdict())
         await _await_leases(tools, kind, ids)
     except RowsInHand:
         raise

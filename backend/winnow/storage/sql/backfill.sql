@@ -20,3 +20,41 @@ WHERE j.kind = '{kind}' AND j.entity_id = ANY($1::bigint[])
 -- Which of the given rows could be claimed, were they in nobody's hand: `claim` passes over the locked ones. $1 ids.
 -- name: claimable_rows
 SELECT t.id FROM {table} t WHERE t.id = ANY($1::bigint[]) FOR KEY SHARE SKIP LOCKED
+
+-- What a backfill would ask the model for: rows, the different texts of those that no vector is stored of, and about how
+-- many tokens these have. Blank texts, and rows that are skipped for good, are not asked for. $1 most rows (NULL: all),
+-- $2 bytes of the prefix, $3 bytes of a token.
+-- name: pending_weight
+WITH pending AS (
+    SELECT hashtextextended({text}, 0) AS hash, octet_length({text}) AS size
+    FROM {table} t
+    WHERE t.embedding IS NULL AND {text} ~ '\S' AND NOT EXISTS (
+        SELECT FROM embedding_jobs j JOIN embedding_spaces s ON s.id = j.space_id AND s.status = 'active'
+        WHERE j.kind = '{kind}' AND j.entity_id = t.id AND j.state = 'skipped')
+    ORDER BY t.id LIMIT $1::bigint
+), weighed AS (
+    SELECT count(*) AS rows, (max(p.size) + $2::integer + $3::integer - 1) / $3::integer AS tokens,
+           EXISTS (SELECT FROM {table} o
+                   WHERE o.embedding IS NOT NULL AND hashtextextended({text_of_o}, 0) = p.hash) AS known
+    FROM pending p GROUP BY p.hash
+)
+SELECT coalesce(sum(rows), 0)::bigint AS rows, count(*) FILTER (WHERE NOT known) AS texts,
+       coalesce(sum(tokens) FILTER (WHERE NOT known), 0)::bigint AS tokens
+FROM weighed
+
+-- The same of each of these rows, as far as they have no vector. $1 ids, $2 bytes of the prefix, $3 bytes of a token.
+-- name: row_weights
+SELECT t.id, hashtextextended({text}, 0) AS hash,
+       (octet_length({text}) + $2::integer + $3::integer - 1) / $3::integer AS tokens,
+       EXISTS (SELECT FROM {table} o WHERE o.embedding IS NOT NULL
+               AND hashtextextended({text_of_o}, 0) = hashtextextended({text}, 0)) AS known
+FROM {table} t WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL AND {text} ~ '\S'
+
+-- Texts that would be asked for, from all over the table. $1 how many at most.
+-- name: sample_texts
+SELECT {text} AS text
+FROM {table} t
+WHERE t.embedding IS NULL AND {text} ~ '\S' AND NOT EXISTS (
+    SELECT FROM embedding_jobs j JOIN embedding_spaces s ON s.id = j.space_id AND s.status = 'active'
+    WHERE j.kind = '{kind}' AND j.entity_id = t.id AND j.state IN ('skipped', 'failed', 'waiting'))
+ORDER BY hashint8extended(t.id, 0) LIMIT $1::bigint

@@ -194,14 +194,6 @@ FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_i
   AND j.entity_id = ANY($2::bigint[])
 RETURNING j.entity_id
 
--- What was done, for those who watch. $1 space, $2 worker, $3 rows, $4 of them without asking, $5 tokens, $6 seconds.
--- name: note_batch
-INSERT INTO llm_usage (kind, space_id, worker, embedded, saved, tokens, seconds)
-VALUES ('{kind}', $1::smallint, $2::text, $3::integer, $4::integer, $5::bigint, $6::real)
-
--- name: forget_old_batches
-DELETE FROM llm_usage WHERE finished_at < now() - interval '7 days'
-
 -- How long some of these rows are still in somebody's hand, in seconds; NULL when none is. $1 ids.
 -- name: lease_left
 SELECT extract(epoch FROM max(lease_until) - now())::float8 AS seconds FROM embedding_jobs

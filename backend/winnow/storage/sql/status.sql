@@ -1,4 +1,5 @@
--- How fast embedding goes, from `llm_usage`, where a worker notes each batch when it is done.
+-- How fast embedding goes, from `llm_usage`, where a worker notes each batch when it is done. What brought no vector is
+-- none of its business, nor are tokens that the server did not count.
 
 -- The rate just now: rows of the batches that ended in the last minute (where a batch takes long, in the time of three;
 -- ten minutes at most), over the time since the first of them began. Then since when batches follow one another without
@@ -6,10 +7,11 @@
 -- rows have waited long enough. No rate and no beginning when nothing ended in that time.
 -- name: embedding_pace
 WITH of_space AS (
-    SELECT b.embedded, b.saved, b.tokens, b.finished_at, b.finished_at - make_interval(secs => b.seconds) AS began_at
+    SELECT b.embedded, b.saved, CASE WHEN NOT b.estimated THEN nullif(b.tokens, 0) END AS tokens, b.finished_at,
+           b.finished_at - make_interval(secs => b.seconds) AS began_at
     FROM llm_usage b
     WHERE b.space_id = (SELECT id FROM embedding_spaces WHERE status = 'active')
-      AND b.finished_at > now() - interval '1 day'
+      AND b.purpose = 'embed' AND b.embedded > 0 AND b.finished_at > now() - interval '1 day'
 ), latest AS (
     SELECT least(greatest(interval '1 minute', 3 * (finished_at - began_at)), interval '10 minutes') AS look_back
     FROM of_space ORDER BY finished_at DESC LIMIT 1

@@ -76,6 +76,14 @@ ALTER TABLE llm_usage
     ADD CONSTRAINT llm_usage_purpose CHECK (purpose IN ('embed', 'search', 'extract', 'check'));
 """
 
+# Embedding is a part of what is noted now. Not in its rate: what brought no vector, and tokens that no server counted.
+RATE = """
+CREATE OR REPLACE VIEW public.embedding_rate AS
+    SELECT b.kind, date_trunc('minute', b.finished_at) AS minute, sum(b.embedded) AS embedded, sum(b.saved) AS saved,
+           sum({tokens}) AS tokens, count(*) AS batches, count(DISTINCT b.worker) AS workers
+    FROM public.llm_usage b WHERE {which}b.finished_at > now() - interval '1 hour' GROUP BY 1, 2
+"""
+
 # One space of each status but 'retired'. `fingerprint`: the vector of a fixed sentence, by which a server that says it
 # has the same model is known to have it.
 SPACES = """
@@ -117,6 +125,8 @@ def upgrade() -> None:
     op.execute(PROVIDERS)
     op.execute(RATES)
     _run(USAGE)
+    told = "CASE WHEN NOT b.estimated THEN nullif(b.tokens, 0) END"
+    op.execute(RATE.format(tokens=told, which="b.purpose = 'embed' AND b.embedded > 0 AND "))
     _run(SPACES)
     for table in TEXTS:
         op.execute(COLUMNS.format(table=table))
@@ -139,7 +149,7 @@ ALTER TABLE embedding_spaces
     DROP COLUMN provider_id, DROP COLUMN fingerprint,
     DROP CONSTRAINT embedding_spaces_status,
     ADD CONSTRAINT embedding_spaces_status CHECK (status IN ('building', 'active', 'retired'));
-DELETE FROM llm_usage WHERE purpose <> 'embed' OR kind IS NULL OR space_id IS NULL;
+DELETE FROM llm_usage WHERE purpose <> 'embed' OR embedded = 0 OR kind IS NULL OR space_id IS NULL;
 ALTER TABLE llm_usage
     DROP CONSTRAINT llm_usage_purpose,
     DROP COLUMN purpose, DROP COLUMN run, DROP COLUMN provider_id, DROP COLUMN provider, DROP COLUMN model,
@@ -160,4 +170,5 @@ def downgrade() -> None:
     for table in TEXTS:
         for end in ("next", "prev"):
             op.execute(f"ALTER TABLE {table} DROP COLUMN embedding_{end}, DROP COLUMN embedded_characters_{end}")
+    op.execute(RATE.format(tokens="b.tokens", which=""))
     _run(DOWN)
