@@ -112,12 +112,12 @@ async def _dry_run(settings: Settings, servers: Servers, plan: Plan, *, sample: 
         skipped = f"  ({counts[kind].skipped:,} of them skipped for good)" if counts[kind].skipped else ""
         console.print(f"{kind.value:<10}{without[kind.value]:>10,} of {counts[kind].total:,} without a vector{skipped}")
     console.print(f"{'total':<10}{sum(without.values()):>10,}")
-    _show_estimate(expected)
+    show_estimate(expected)
     console.print("dry run: nothing was changed")
     return 0
 
 
-def _show_estimate(expected: Estimate) -> None:
+def show_estimate(expected: Estimate) -> None:
     """What it would take, each figure with its basis."""
     price = "–" if expected.price_usd is None else money(expected.price_usd)
     time = "–" if expected.seconds is None else f"about {span(max(expected.seconds, 1))}"
@@ -134,7 +134,8 @@ def _show_estimate(expected: Estimate) -> None:
         console.print(f"no sample was taken: {plain(expected.remark)}", markup=False, soft_wrap=True)
 
 
-async def _backfill(winnow: Winnow, plan: Plan, *, as_json: bool) -> int:
+async def watched_backfill(winnow: Winnow, plan: Plan, *, quiet: bool) -> BackfillProgress:
+    """A backfill with bars of its progress; `quiet`: without."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -144,7 +145,7 @@ async def _backfill(winnow: Winnow, plan: Plan, *, as_json: bool) -> int:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=errors,
-        disable=as_json,
+        disable=quiet,
     )
     with bar:
         rows = bar.add_task("embedding", total=None, amount="", rate="– rows/s")
@@ -156,7 +157,11 @@ async def _backfill(winnow: Winnow, plan: Plan, *, as_json: bool) -> int:
                 amount, rate = f"{now.done:,}/{now.total:,}", f"{now.done / now.seconds:,.0f}" if now.seconds else "–"
                 bar.update(rows, total=now.total, completed=now.done, amount=amount, rate=f"{rate} rows/s")
 
-        done = await backfill(winnow.backfilling(), plan, report=report, say=partial(bar.console.print, markup=False))
+        return await backfill(winnow.backfilling(), plan, report=report, say=partial(bar.console.print, markup=False))
+
+
+async def _backfill(winnow: Winnow, plan: Plan, *, as_json: bool) -> int:
+    done = await watched_backfill(winnow, plan, quiet=as_json)
     counts = await winnow.embeddings.counts()
     skipped = sum(counts[kind].skipped for kind in plan.kinds)
     spent = await account(

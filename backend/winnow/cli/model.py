@@ -2,11 +2,242 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from winnow.api.answers import estimate_out
+from winnow.cli.backfilling import show_estimate, watched_backfill
+from winnow.cli.options import AsJson, DataDir
+from winnow.cli.render import plain
+from winnow.cli.running import console, errors, print_json, run, settings_for
+from winnow.cli.using import using
+from winnow.domain.providers import ProviderKind
+from winnow.domain.spaces import Role
+from winnow.errors import InvalidInput, ModelNotFound
+from winnow.pipeline.backfill import Plan
+from winnow.pipeline.choices import choose, list_models
+from winnow.pipeline.estimate import Asked, estimate
+from winnow.pipeline.remodel import (
+    begin_change,
+    cancel_change,
+    change_back,
+    finish_building,
+    forget_earlier,
+    prepare_building,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from winnow.bootstrap import Winnow
+    from winnow.domain.spaces import Space
+    from winnow.pipeline.choices import Choice, ListedModel
+    from winnow.providers.base import Embedder
+    from winnow.settings import Settings
+    from winnow.storage.engine import Database
 
 app = typer.Typer(help="The model that embeds: which there are, the change to another, and back.", no_args_is_help=True)
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 NOT_FINISHED = 1
+ROLES = {Role.ACTIVE: "in use", Role.BUILDING: "being filled", Role.PREVIOUS: "before"}
+
+
+@app.command("list")
+def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Show the models that could embed: the built-in one, and those of the providers that are written down."""
+    settings = settings_for(data_dir=data_dir)
+
+    async def main() -> list[ListedModel]:
+        async with using(settings, queue=False) as winnow:
+            return await list_models(winnow.choosing(), await winnow.spaces.all())
+
+    models = run(main)
+    if as_json:
+        print_json([asdict(model) for model in models])
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("model", "dimensions", "context", "$/M tokens", ""):
+        table.add_column(column, justify="left" if column in {"model", ""} else "right", overflow="fold")
+    for model in models:
+        price = model.price_usd_per_million_tokens
+        table.add_row(
+            Text(plain(model.name)),
+            _figure(model.dimensions),
+            _figure(model.context),
+            "–" if price is None else f"{price:g}",
+            Text(ROLES[model.role], "bold") if model.role in ROLES else Text(plain(model.trouble or ""), "yellow"),
+        )
+    console.print(table)
+
+
+def _figure(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
+
+
+@app.command("use")
+def use_command(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="local, or PROVIDER:MODEL, as in ollama:bge-m3.")],
+    yes: Yes = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Embed everything again with another model, and search with it when that is done. Run it again to go on."""
+    settings = settings_for(data_dir=data_dir)
+
+    async def main() -> int:
+        async with using(settings, queue=False, fresh=True) as winnow:
+            await winnow.start_queue_if_there()
+            choice = await choose(winnow.choosing(), name)
+            await _require_served(winnow, choice, ask=not yes)
+            embedder = winnow.embedder_of(choice.provider, choice.model)
+            try:
+                return await _use(winnow, choice, embedder, yes=yes, as_json=as_json)
+            finally:
+                await embedder.close()
+
+    if code := run(main):
+        raise typer.Exit(code)
+
+
+async def _use(winnow: Winnow, choice: Choice, embedder: Embedder, *, yes: bool, as_json: bool) -> int:
+    stored = await winnow.spaces.all()
+    active = stored.get(Role.ACTIVE)
+    if active is None or active.identity != embedder.identity:
+        asked = Asked(
+            embedder=embedder,
+            tariff=winnow.tariff_of(choice.provider),
+            worker=winnow.worker,
+            provider_id=choice.provider.id,
+        )
+        expected = await estimate(winnow.database, asked, role=Role.BUILDING)
+        if not as_json:
+            console.print(f"{choice.name} is to embed {expected.rows:,} rows", markup=False)
+            show_estimate(expected)
+            if active is not None:
+                console.print(f"until that is done, searches go on with {active.identity}", markup=False)
+        elif not yes:
+            print_json({"model": choice.name, "estimate": estimate_out(expected).model_dump(mode="json")})
+        _consent(f"change over to {choice.name}?", yes=yes)
+    _warn_of_setting(winnow.settings, choice)
+    space = await begin_change(winnow.database, embedder, provider_id=choice.provider.id)
+    if space.role == Role.BUILDING and not await _fill(winnow, space, quiet=as_json):
+        _tell({"model": choice.name, "space": space.id, "finished": False}, _unfinished(choice), as_json=as_json)
+        return NOT_FINISHED
+    sentence = f"{choice.name} embeds and searches now"
+    if space.role == Role.BUILDING:
+        sentence += "; the vectors of before are kept: winnow model back, or winnow model forget for the room they take"
+    _tell({"model": choice.name, "space": space.id, "finished": True}, sentence, as_json=as_json)
+    return 0
+
+
+def _unfinished(choice: Choice) -> str:
+    return (
+        f"some rows have no vector of {choice.name} yet; the workers and the sweeper go on where they run, `winnow status` "
+        "shows how far they are, and the same command goes on as well"
+    )
+
+
+async def _fill(winnow: Winnow, space: Space, *, quiet: bool) -> bool:
+    """Embeds everything into the space and puts it in; False: some rows wait for a server."""
+    await prepare_building(winnow.database, space)
+    while True:
+        done = await watched_backfill(winnow, Plan(space=space), quiet=quiet)
+        if await finish_building(winnow.database, tell=None):
+            return True
+        if Role.BUILDING not in await winnow.spaces.all():
+            return True  # the sweeper was first
+        if done.waiting or not done.total:
+            return False
+
+
+async def _require_served(winnow: Winnow, choice: Choice, *, ask: bool) -> None:
+    """The server has the model, or a person has it downloaded."""
+    catalogue = winnow.catalogue_of(choice.provider)
+    try:
+        if choice.provider.kind is ProviderKind.LOCAL:
+            return
+        try:
+            await catalogue.describe(choice.model)
+        except ModelNotFound as error:
+            if choice.provider.kind is not ProviderKind.OLLAMA or not ask or not sys.stdin.isatty():
+                raise
+            errors.print(str(error), markup=False, soft_wrap=True)
+            if not typer.confirm(f"have the server download {choice.model}?", err=True):
+                raise
+            with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=errors) as bar:
+                task = bar.add_task(choice.model, total=None)
+                async for step in catalogue.pull(choice.model):
+                    bar.update(task, description=step.says, total=step.total_bytes, completed=step.done_bytes or 0)
+    finally:
+        await catalogue.close()
+
+
+def _consent(question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidInput("nobody is there to be asked; add --yes if this is what you want")
+    typer.confirm(question, abort=True, err=True)
+
+
+def _warn_of_setting(settings: Settings, choice: Choice) -> None:
+    chosen = settings.embedder if "embedder" in settings.model_fields_set else None
+    if chosen not in {None, choice.name}:
+        errors.print(
+            f"WINNOW_EMBEDDER is {chosen} here: unset it, or set it to {choice.name}, wherever Winnow is started",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+@app.command("back")
+def back_command(yes: Yes = False, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Search with the model from before again; rows written since are embedded with it by and by."""
+    _change(change_back, "{} embeds and searches again", "go back to the model from before?", yes, data_dir, as_json)
+
+
+@app.command("cancel")
+def cancel_command(yes: Yes = False, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Give up a change that is under way, with the vectors it has made; searches have never left the old model."""
+    question = "give the change up, with the vectors that were made for it?"
+    _change(cancel_change, "the change to {} is given up", question, yes, data_dir, as_json)
+
+
+@app.command("forget")
+def forget_command(yes: Yes = False, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Give up the vectors of the model from before, for the room they take; then there is no way back to it."""
+    question = "give up the vectors of the model from before?"
+    _change(forget_earlier, "the vectors of {} are gone", question, yes, data_dir, as_json)
+
+
+def _change(
+    work: Callable[[Database], Awaitable[Space]],
+    sentence: str,
+    question: str,
+    yes: bool,
+    data_dir: DataDir,
+    as_json: bool,
+) -> None:
+    settings = settings_for(data_dir=data_dir)
+    _consent(question, yes=yes)
+
+    async def main() -> Space:
+        async with using(settings, queue=False) as winnow:
+            return await work(winnow.database)
+
+    space = run(main)
+    _tell({"model": str(space.identity), "space": space.id}, sentence.format(space.identity), as_json=as_json)
+
+
+def _tell(facts: dict[str, object], sentence: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+    else:
+        console.print(sentence, markup=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from winnow.domain.jobs import Kind
+from winnow.domain.spaces import Role
 from winnow.domain.usage import NOTHING, Purpose, Tariff, Use, estimated_tokens
 from winnow.errors import AnswerInvalid, SetupFault, TextRefused, Transient
 from winnow.storage.backfill import Weight, pending_weight, sample_texts
@@ -98,6 +99,7 @@ async def estimate(
     kinds: Sequence[Kind] = tuple(Kind),
     limit: int | None = None,
     sample: bool | None = None,
+    role: Role = Role.ACTIVE,
 ) -> Estimate:
     """What embedding the rows of these kinds that have no vector would take.
 
@@ -108,18 +110,19 @@ async def estimate(
         limit: of the rows, the kinds in turn.
         sample: whether the model is asked for about 20 of the texts, which are then thrown away; it costs what they
             cost, and is noted. None: if nothing is paid for it.
+        role: of the space that they have no vector in.
     """
     weights: dict[Kind, Weight] = {}
     left = limit
     for kind in kinds:
-        weights[kind] = await pending_weight(database, kind, prefix=asked.identity.document_prefix, limit=left)
+        weights[kind] = await pending_weight(database, kind, prefix=asked.identity.document_prefix, limit=left, role=role)
         left = None if left is None else left - weights[kind].rows
     weight = sum(weights.values(), Weight())
     measured, remark = None, None
     if weight.texts and (sample if sample is not None else asked.price_usd(1) == NOTHING):
         try:
             async with asyncio.timeout(SAMPLE_SECONDS):
-                measured = await _measure(database, asked, weights)
+                measured = await _measure(database, asked, weights, role)
         except (Transient, SetupFault, TextRefused, AnswerInvalid, TimeoutError) as error:
             remark = str(error) or f"{asked.identity} did not embed a few texts within {SAMPLE_SECONDS:.0f} s"
     return await _estimate(database, asked, weight, measured, remark)
@@ -168,13 +171,13 @@ async def _seconds(database: Database, asked: Asked, weight: Weight, sample: Sam
     return None, "nothing was measured, and this model has embedded nothing yet"
 
 
-async def _measure(database: Database, asked: Asked, weights: Mapping[Kind, Weight]) -> Sample | None:
+async def _measure(database: Database, asked: Asked, weights: Mapping[Kind, Weight], role: Role) -> Sample | None:
     """Of each kind its share. One text first, for a model may have to be loaded, then the others together."""
     every = sum(weight.texts for weight in weights.values())
     found: dict[str, None] = {}
     for kind, weight in weights.items():
         share = math.ceil(SAMPLE_TEXTS * weight.texts / every)
-        found |= dict.fromkeys(await sample_texts(database, kind, share))
+        found |= dict.fromkeys(await sample_texts(database, kind, share, role=role))
     texts = list(found)[:SAMPLE_TEXTS]
     if not texts:
         return None

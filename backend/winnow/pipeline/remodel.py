@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -19,7 +19,6 @@ from winnow.storage.rotation import (
     forget_previous,
     give_up_building,
     make_small_indexes,
-    size_of_texts,
     standing_in,
     swap_back,
     swap_in,
@@ -45,24 +44,6 @@ MOST_LEFT = 200
 # The tables are needed for a moment, and are somebody else's for a moment again and again.
 SWAP_TRIES = 40
 SWAP_PAUSE_SECONDS = 0.25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What there is to embed again: rows, and the bytes of their texts in UTF-8, as far as a sample shows."""
-
-    rows: int
-    text_bytes: int
-
-
-async def size_of_change(database: Database) -> Change:
-    """How much there is to embed again, from a sample."""
-    async with database.autocommit() as connection:
-        sizes = await size_of_texts(connection)
-    return Change(
-        rows=sum(rows for rows, _ in sizes.values()),
-        text_bytes=int(sum(rows * mean_bytes for rows, mean_bytes in sizes.values())),
-    )
 
 
 async def begin_change(database: Database, embedder: Embedder, *, provider_id: UUID | None) -> Space:

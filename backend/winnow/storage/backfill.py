@@ -96,11 +96,13 @@ class RowWeight:
     known: bool
 
 
-async def pending_weight(database: Database, kind: Kind, *, prefix: str, limit: int | None = None) -> Weight:
-    """Of the rows that a backfill would go over, or of the first so many."""
+async def pending_weight(
+    database: Database, kind: Kind, *, prefix: str, limit: int | None = None, role: Role = Role.ACTIVE
+) -> Weight:
+    """Of the rows that a backfill of the space of this role would go over, or of the first so many."""
     async with database.autocommit() as connection:
         given = (limit, len(prefix.encode()), BYTES_A_TOKEN)
-        row = (await fetch(connection, "pending_weight", *given, kind=kind))[0]
+        row = (await fetch(connection, "pending_weight", *given, kind=kind, role=role))[0]
     return Weight(rows=row.rows, texts=row.texts, tokens=row.tokens)
 
 
@@ -112,8 +114,8 @@ async def row_weights(database: Database, kind: Kind, ids: Sequence[int], *, pre
     return {row.id: RowWeight(row.hash, row.tokens, row.known) for row in rows}
 
 
-async def sample_texts(database: Database, kind: Kind, number: int) -> list[str]:
+async def sample_texts(database: Database, kind: Kind, number: int, *, role: Role = Role.ACTIVE) -> list[str]:
     """At most so many different texts of rows without a vector, from all over the table."""
     async with database.autocommit() as connection:
-        rows = await fetch(connection, "sample_texts", number, kind=kind)
+        rows = await fetch(connection, "sample_texts", number, kind=kind, role=role)
     return list(dict.fromkeys(row.text for row in rows))

@@ -107,15 +107,6 @@ async def make_small_indexes(database: Database, space: Space) -> bool:
     return True
 
 
-async def size_of_texts(connection: AsyncConnection) -> dict[Kind, tuple[int, float]]:
-    """Rows of each kind, and the mean size of their texts in bytes of UTF-8, from a sample of the latest thousand."""
-    sizes = {}
-    for kind in EMBEDDABLES:
-        row = (await fetch(connection, "size_of_texts", kind=kind))[0]
-        sizes[kind] = (row.rows, row.mean_bytes)
-    return sizes
-
-
 async def swap_in(connection: AsyncConnection, *, most_left: int) -> bool:
     """Makes the space that is being built the active one, and the active one the previous one. Under `lock_spaces`.
 

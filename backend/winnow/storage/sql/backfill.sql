@@ -28,14 +28,14 @@ SELECT t.id FROM {table} t WHERE t.id = ANY($1::bigint[]) FOR KEY SHARE SKIP LOC
 WITH pending AS (
     SELECT hashtextextended({text}, 0) AS hash, octet_length({text}) AS size
     FROM {table} t
-    WHERE t.embedding IS NULL AND {text} ~ '\S' AND NOT EXISTS (
-        SELECT FROM embedding_jobs j JOIN embedding_spaces s ON s.id = j.space_id AND s.status = 'active'
+    WHERE t.{embedding} IS NULL AND {text} ~ '\S' AND NOT EXISTS (
+        SELECT FROM embedding_jobs j JOIN embedding_spaces s ON s.id = j.space_id AND s.status = '{role}'
         WHERE j.kind = '{kind}' AND j.entity_id = t.id AND j.state = 'skipped')
     ORDER BY t.id LIMIT $1::bigint
 ), weighed AS (
     SELECT count(*) AS rows, (max(p.size) + $2::integer + $3::integer - 1) / $3::integer AS tokens,
            EXISTS (SELECT FROM {table} o
-                   WHERE o.embedding IS NOT NULL AND hashtextextended({text_of_o}, 0) = p.hash) AS known
+                   WHERE o.{embedding} IS NOT NULL AND hashtextextended({text_of_o}, 0) = p.hash) AS known
     FROM pending p GROUP BY p.hash
 )
 SELECT coalesce(sum(rows), 0)::bigint AS rows, count(*) FILTER (WHERE NOT known) AS texts,
@@ -46,15 +46,15 @@ FROM weighed
 -- name: row_weights
 SELECT t.id, hashtextextended({text}, 0) AS hash,
        (octet_length({text}) + $2::integer + $3::integer - 1) / $3::integer AS tokens,
-       EXISTS (SELECT FROM {table} o WHERE o.embedding IS NOT NULL
+       EXISTS (SELECT FROM {table} o WHERE o.{embedding} IS NOT NULL
                AND hashtextextended({text_of_o}, 0) = hashtextextended({text}, 0)) AS known
-FROM {table} t WHERE t.id = ANY($1::bigint[]) AND t.embedding IS NULL AND {text} ~ '\S'
+FROM {table} t WHERE t.id = ANY($1::bigint[]) AND t.{embedding} IS NULL AND {text} ~ '\S'
 
 -- Texts that would be asked for, from all over the table. $1 how many at most.
 -- name: sample_texts
 SELECT {text} AS text
 FROM {table} t
-WHERE t.embedding IS NULL AND {text} ~ '\S' AND NOT EXISTS (
-    SELECT FROM embedding_jobs j JOIN embedding_spaces s ON s.id = j.space_id AND s.status = 'active'
+WHERE t.{embedding} IS NULL AND {text} ~ '\S' AND NOT EXISTS (
+    SELECT FROM embedding_jobs j JOIN embedding_spaces s ON s.id = j.space_id AND s.status = '{role}'
     WHERE j.kind = '{kind}' AND j.entity_id = t.id AND j.state IN ('skipped', 'failed', 'waiting'))
 ORDER BY hashint8extended(t.id, 0) LIMIT $1::bigint

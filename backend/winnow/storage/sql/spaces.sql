@@ -50,12 +50,6 @@ FROM (SELECT (SELECT count(*) FROM {table}) AS total,
       FROM embedding_jobs j JOIN {table} t ON t.id = j.entity_id AND t.{embedding} IS NULL
       WHERE j.kind = '{kind}' AND j.space_id = $1::smallint) j
 
--- What there is to embed, from a sample of about a thousand rows: how many, and their mean size in bytes.
--- name: size_of_texts
-SELECT (SELECT count(*) FROM {table}) AS rows,
-       coalesce((SELECT avg(octet_length({text})) FROM (SELECT * FROM {table} ORDER BY id DESC LIMIT 1000) t), 0)::float8
-           AS mean_bytes
-
 -- Which of these indexes there are; one that is not valid was left behind by a killed build, or is being built. $1 names.
 -- name: indexes_named
 SELECT c.relname AS name, i.indisvalid AS valid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
