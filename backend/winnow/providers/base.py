@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 InputType = Literal["document", "query"]
 
+FINGERPRINT_TEXT = "The meeting was moved to Thursday because the server room is being painted."
+"""Never to be changed: stored fingerprints are of this."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingResult:
@@ -28,9 +31,11 @@ class EmbeddingResult:
         tokens: the batch's sum, prefixes included, if the server told.
         characters: of the texts whose beginning alone was embedded, by place: how many characters of them, without the
             prefix.
-        requests: how many it took.
+        requests: how many it took, refused ones too.
         texts: how many were sent in them; equal ones are sent once.
         seconds: the sum of the requests' times, without the waiting in line.
+
+    What a call that failed had taken is added to the next result of its embedder, so that nothing goes uncounted.
     """
 
     vectors: NDArray[np.float32]
@@ -73,14 +78,27 @@ async def probe_dimensions(embedder: Embedder) -> int:
         SetupFault: it cannot even do that, so no text would fare better.
         Transient: the server is away or busy.
     """
+    return len(await _vector_of(embedder, "dimension"))
+
+
+async def fingerprint_of(embedder: Embedder) -> NDArray[np.float32]:
+    """The vector of a fixed sentence, by which a vector space is known again; shape (dimensions,).
+
+    Raises: as `probe_dimensions`.
+    """
+    return await _vector_of(embedder, FINGERPRINT_TEXT)
+
+
+async def _vector_of(embedder: Embedder, plain_words: str) -> NDArray[np.float32]:
     try:
-        result = await embedder.embed(["dimension"], input_type="document")
+        result = await embedder.embed([plain_words], input_type="document")
     except (AnswerInvalid, TextRefused) as error:
         raise SetupFault(
             f"{embedder.identity} cannot embed even one word ({error}); choose a model for embeddings with "
             "WINNOW_EMBEDDER, or mend the model server"
         ) from error
-    return int(result.vectors.shape[1])
+    vector: NDArray[np.float32] = result.vectors[0]
+    return vector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
