@@ -6,54 +6,21 @@ Time is the loop's own and passes at once, so minutes cost milliseconds and noth
 from __future__ import annotations
 
 import asyncio
-import selectors
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from typing_extensions import override
 
 from winnow.errors import ProviderBusy, ProviderUnavailable, TextRefused
 from winnow.providers.line import PATIENCE_SECONDS, SMALL_TEXTS, Line, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from plugins.jumping import JumpingLoop
 
 Request = Callable[[], Awaitable[Any]]
 LARGE = SMALL_TEXTS
 ANSWER_SECONDS = 0.15
-
-
-class _JumpingSelector(selectors.SelectSelector):
-    """Waits for nothing: the loop's clock goes on to its next timer instead."""
-
-    now = 1000.0
-
-    @override
-    def select(self, timeout: float | None = None) -> Any:
-        assert timeout is not None, "everybody waits, and nothing will ever happen"
-        self.now += max(timeout, 0.0)
-        return super().select(0)
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """A loop whose time passes at once."""
-
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
-
-    @override
-    def time(self) -> float:
-        return self._jumping.now
-
-
-@pytest.fixture
-def loop() -> Iterator[JumpingLoop]:
-    made = JumpingLoop()
-    yield made
-    made.close()
 
 
 class Server:

@@ -9,6 +9,7 @@ from winnow.domain.providers import Provider, ProviderKind
 from winnow.domain.spaces import EmbedderIdentity
 from winnow.errors import InvalidSettings
 from winnow.providers.address import ServerAddress, parse_address
+from winnow.providers.base import FINGERPRINT_TEXT
 from winnow.providers.models import Prefixes, known_model, known_prefixes
 
 if TYPE_CHECKING:
@@ -134,13 +135,21 @@ def build_embedder_of(
         from winnow.providers.local import LocalEmbedder  # noqa: PLC0415 - each provider's libraries load when chosen
 
         return LocalEmbedder(document_prefix=chosen.document, query_prefix=chosen.query)
+    from winnow.providers.concurrency import Concurrency, Measured  # noqa: PLC0415
+    from winnow.providers.failover import FailOver  # noqa: PLC0415
     from winnow.providers.instrumentation import Instrumented  # noqa: PLC0415
     from winnow.providers.line import Line  # noqa: PLC0415
     from winnow.providers.served import ServedEmbedder  # noqa: PLC0415
 
     timeouts = _Timeouts(first_seconds=first_timeout_seconds, usual_seconds=timeout_seconds)
     served = (_ollama if provider.kind is ProviderKind.OLLAMA else _openai)(provider, model, timeouts)
-    (endpoint,) = [Instrumented(endpoint) for endpoint in served.endpoints]
+    endpoints: list[Endpoint] = [Instrumented(endpoint) for endpoint in served.endpoints]
+    endpoint = endpoints[0]
+    if len(endpoints) > 1 or fingerprint is not None:
+        endpoint = FailOver(endpoints, sentence=chosen.document + FINGERPRINT_TEXT, fingerprint=fingerprint)
+    at_once: int | Concurrency = provider.at_once or Concurrency(start=served.start_at_once, most=served.most_at_once)
+    if isinstance(at_once, Concurrency):
+        endpoint = Measured(endpoint, at_once)
     known = known_model(model)
     return ServedEmbedder(
         identity=EmbedderIdentity(
@@ -151,7 +160,7 @@ def build_embedder_of(
         ),
         endpoint=endpoint,
         limits=served.limits,
-        line=Line(at_once=provider.at_once or served.at_once),
+        line=Line(at_once=at_once),
         context=known.context if known and known.use == "embedding" else None,
     )
 
@@ -171,12 +180,13 @@ class _Served:
     model: str
     endpoints: list[Endpoint]
     limits: RequestLimits
-    at_once: int | None
+    start_at_once: int
+    most_at_once: int
 
 
 def _ollama(provider: Provider, model: str, timeouts: _Timeouts) -> _Served:
     addresses = addresses_of(provider)
-    from winnow.providers.ollama import LIMITS, REQUESTS_IN_FLIGHT, OllamaEndpoint  # noqa: PLC0415
+    from winnow.providers.ollama import AT_ONCE, LIMITS, OllamaEndpoint  # noqa: PLC0415
     from winnow.providers.ollama_client import OllamaServer  # noqa: PLC0415
 
     own_name = model.removesuffix(OLLAMAS_OWN_TAG)  # one model, one vector space
@@ -189,12 +199,12 @@ def _ollama(provider: Provider, model: str, timeouts: _Timeouts) -> _Served:
         )
         for address in addresses
     ]
-    return _Served(model=own_name, endpoints=endpoints, limits=LIMITS, at_once=REQUESTS_IN_FLIGHT)
+    return _Served(model=own_name, endpoints=endpoints, limits=LIMITS, start_at_once=AT_ONCE, most_at_once=AT_ONCE)
 
 
 def _openai(provider: Provider, model: str, timeouts: _Timeouts) -> _Served:
     addresses = addresses_of(provider)
-    from winnow.providers.openai import LIMITS, OpenAIEndpoint  # noqa: PLC0415 - 0.5 s
+    from winnow.providers.openai import LIMITS, MOST_AT_ONCE, START_AT_ONCE, OpenAIEndpoint  # noqa: PLC0415 - 0.5 s
     from winnow.providers.openai_client import OpenAIServer  # noqa: PLC0415
 
     endpoints: list[Endpoint] = [
@@ -206,7 +216,9 @@ def _openai(provider: Provider, model: str, timeouts: _Timeouts) -> _Served:
         )
         for address in addresses
     ]
-    return _Served(model=model, endpoints=endpoints, limits=LIMITS, at_once=None)
+    return _Served(
+        model=model, endpoints=endpoints, limits=LIMITS, start_at_once=START_AT_ONCE, most_at_once=MOST_AT_ONCE
+    )
 
 
 def key_setting(provider: Provider) -> str:

@@ -50,13 +50,15 @@ class Place:
 
 
 class Line:
-    """At most `at_once` requests are in flight (None: any number), the first in line next.
+    """At most `at_once` requests are in flight (None: any number; a function: as many as it says now), the first next.
 
     A refusal with a short wish (`ProviderBusy`) is a rate limit: nobody asks before its time, the refused request keeps
     its place, and from then on requests are spaced.
     """
 
-    def __init__(self, *, at_once: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, at_once: int | Callable[[], int] | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._at_once = at_once
         self._clock = clock
         self._arrivals = count()
@@ -112,7 +114,8 @@ class Line:
 
     def _seconds_to_turn(self, place: Place) -> float | None:
         """None: as long as nothing changes."""
-        if self._waiting[0] is not place or self._in_flight == self._at_once:
+        at_once = self._at_once() if callable(self._at_once) else self._at_once
+        if self._waiting[0] is not place or (at_once is not None and self._in_flight >= at_once):
             return None
         return max(0.0, self._open_at - self._clock())
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 # Ollama works the texts of a request one by one. Small requests cost it nothing, and on a slow machine they are
 # answered within the timeout where one of hundreds of texts never would be. 64 KiB of text.
 LIMITS = RequestLimits(texts=32, tokens=16 * 1024)
-REQUESTS_IN_FLIGHT = 2
+# One is worked while the next one travels; of more, Ollama lets all others wait.
+AT_ONCE = 2
 KEEP_ALIVE = "30m"
 
 
