@@ -39,6 +39,10 @@ class ProviderUnavailable(Transient):
     """The model server does not answer."""
 
 
+class ProviderTimeout(ProviderUnavailable):
+    """The model server gave no answer in time."""
+
+
 class ProviderBusy(Transient):
     """The model server is busy or limits the rate."""
 
@@ -72,7 +76,16 @@ class TextRefused(Permanent):
 
 
 class TextTooLong(TextRefused):
-    """The text is longer than the model's context."""
+    """The text is longer than the model's context.
+
+    `context_tokens` is what the server says it takes, if it does; `characters` how many of a text that was asked for
+    alone were sent, if not all.
+    """
+
+    def __init__(self, message: str | None = None, *, context_tokens: int | None = None) -> None:
+        super().__init__(message)
+        self.context_tokens = context_tokens
+        self.characters: int | None = None
 
 
 class AnswerInvalid(Permanent):
@@ -82,13 +95,22 @@ class AnswerInvalid(Permanent):
 class SomeInvalid(AnswerInvalid):
     """Some vectors of the model's answer cannot be used; the others can, and have been paid for.
 
-    `good` are the usable vectors by the place of their text, `bad` the reasons by the place of the others.
+    `good` are the usable vectors by the place of their text, `bad` the reasons by the place of the others; `characters`
+    says, as in an `EmbeddingResult`, of which texts the beginning alone was embedded.
     """
 
-    def __init__(self, message: str, *, good: Mapping[int, Any], bad: Mapping[int, str]) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        good: Mapping[int, Any],
+        bad: Mapping[int, str],
+        characters: Mapping[int, int] | None = None,
+    ) -> None:
         super().__init__(message)
         self.good = good
         self.bad = bad
+        self.characters = characters or {}
 
 
 class SetupFault(Permanent):

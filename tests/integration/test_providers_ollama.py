@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from winnow.domain.providers import Provider, ProviderKind
 from winnow.errors import (
     AnswerInvalid,
     KeyRefused,
@@ -20,21 +21,20 @@ from winnow.errors import (
     TextTooLong,
     WinnowError,
 )
-from winnow.providers.address import parse_address
 from winnow.providers.base import probe_dimensions
-from winnow.providers.ollama import OllamaEmbedder
-from winnow.providers.ollama_client import OllamaServer as OllamaConnection
+from winnow.providers.factory import build_embedder_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from plugins.model_servers import Misbehaviour, OllamaServer
+    from winnow.providers.base import Embedder
 
 
-def embedder_at(url: str, *, model: str = "nomic-embed-text", timeout: float = 5, first: float = 5) -> OllamaEmbedder:
-    return OllamaEmbedder(
-        server=OllamaConnection(parse_address(url, setting="WINNOW_OLLAMA_URL")),
-        model=model,
+def embedder_at(url: str, *, model: str = "nomic-embed-text", timeout: float = 5, first: float = 5) -> Embedder:
+    return build_embedder_of(
+        Provider(kind=ProviderKind.OLLAMA, name="ollama", urls=(url,)),
+        model,
         document_prefix="search_document: ",
         query_prefix="search_query: ",
         first_timeout_seconds=first,
@@ -43,14 +43,14 @@ def embedder_at(url: str, *, model: str = "nomic-embed-text", timeout: float = 5
 
 
 @pytest.fixture
-async def embedder(ollama_server: OllamaServer) -> AsyncIterator[OllamaEmbedder]:
+async def embedder(ollama_server: OllamaServer) -> AsyncIterator[Embedder]:
     made = embedder_at(ollama_server.url)
     yield made
     await made.close()
 
 
 async def test_vectors_come_in_order_with_prefix_and_token_count(
-    ollama_server: OllamaServer, embedder: OllamaEmbedder
+    ollama_server: OllamaServer, embedder: Embedder
 ) -> None:
     result = await embedder.embed(["disk full", "lunch"], input_type="document")
     expected = [ollama_server.vector(f"search_document: {text}") for text in ("disk full", "lunch")]
@@ -62,19 +62,19 @@ async def test_vectors_come_in_order_with_prefix_and_token_count(
 
 
 async def test_nothing_is_cut_silently_and_the_model_stays_loaded(
-    ollama_server: OllamaServer, embedder: OllamaEmbedder
+    ollama_server: OllamaServer, embedder: Embedder
 ) -> None:
     await embedder.embed(["x"], input_type="document")
     body = ollama_server.requests[0].body
     assert (body["truncate"], body["keep_alive"], body["model"]) == (False, "30m", "nomic-embed-text")
 
 
-async def test_the_dimension_is_probed(ollama_server: OllamaServer, embedder: OllamaEmbedder) -> None:
+async def test_the_dimension_is_probed(ollama_server: OllamaServer, embedder: Embedder) -> None:
     ollama_server.dimensions = 1024
     assert await probe_dimensions(embedder) == 1024
 
 
-async def test_a_large_batch_goes_in_portions(ollama_server: OllamaServer, embedder: OllamaEmbedder) -> None:
+async def test_a_large_batch_goes_in_portions(ollama_server: OllamaServer, embedder: Embedder) -> None:
     texts = [f"message {n}" for n in range(100)]
     result = await embedder.embed(texts, input_type="document")
     assert np.allclose(result.vectors, [ollama_server.vector(f"search_document: {text}") for text in texts])
@@ -92,7 +92,6 @@ async def test_a_large_batch_goes_in_portions(ollama_server: OllamaServer, embed
         ("refused", TextRefused, "invalid"),
         ("nan_refused", TextRefused, "NaN"),
         ("too_long", TextTooLong, "context length"),
-        ("too_large", TextTooLong, "413"),
         ("eof", TextTooLong, "died"),
         ("broken", ProviderUnavailable, "internal server error"),
         ("dropped", ProviderUnavailable, "does not answer"),
@@ -107,7 +106,7 @@ async def test_a_large_batch_goes_in_portions(ollama_server: OllamaServer, embed
 )
 async def test_each_failure_has_its_error_and_the_next_request_is_well(
     ollama_server: OllamaServer,
-    embedder: OllamaEmbedder,
+    embedder: Embedder,
     misbehaviour: Misbehaviour,
     error: type[WinnowError],
     says: str,
@@ -120,8 +119,20 @@ async def test_each_failure_has_its_error_and_the_next_request_is_well(
     assert result.vectors.shape == (2, 64)
 
 
+async def test_a_batch_that_is_too_large_is_asked_for_in_halves_and_one_text_is_too_long(
+    ollama_server: OllamaServer, embedder: Embedder
+) -> None:
+    ollama_server.fail_next("too_large", "too_large", words="Request Entity Too Large")
+    result = await embedder.embed([f"message {n}" for n in range(8)], input_type="document")
+    assert result.vectors.shape == (8, 64)
+    assert [len(request.texts) for request in ollama_server.requests] == [8, 4, 2, 2, 2, 2]
+    ollama_server.fail_next("too_large")
+    with pytest.raises(TextTooLong, match="413"):
+        await embedder.embed(["one"], input_type="document")
+
+
 async def test_one_bad_text_does_not_make_its_neighbours_pay_twice(
-    ollama_server: OllamaServer, embedder: OllamaEmbedder
+    ollama_server: OllamaServer, embedder: Embedder
 ) -> None:
     ollama_server.poison("cursed", "nan_refused")
     texts = [*(f"message {n}" for n in range(40)), "cursed"]
@@ -133,7 +144,7 @@ async def test_one_bad_text_does_not_make_its_neighbours_pay_twice(
 
 
 async def test_a_server_that_is_not_there_is_weather_and_how_to_start_it_is_told(
-    ollama_server: OllamaServer, embedder: OllamaEmbedder
+    ollama_server: OllamaServer, embedder: Embedder
 ) -> None:
     await embedder.embed(["x"], input_type="document")
     ollama_server.stop()
@@ -156,7 +167,7 @@ async def test_the_first_answer_may_take_longer_than_the_later_ones(ollama_serve
         await embedder.close()
 
 
-async def test_at_most_two_requests_are_in_flight(ollama_server: OllamaServer, embedder: OllamaEmbedder) -> None:
+async def test_at_most_two_requests_are_in_flight(ollama_server: OllamaServer, embedder: Embedder) -> None:
     ollama_server.delay_seconds = 0.05
     await asyncio.gather(*(embedder.embed([f"{n}"], input_type="document") for n in range(8)))
     assert ollama_server.in_flight_most == 2
@@ -168,7 +179,7 @@ async def test_latest_is_the_same_model_and_the_same_space(ollama_server: Ollama
     await embedder.close()
 
 
-async def test_no_text_asks_nothing(ollama_server: OllamaServer, embedder: OllamaEmbedder) -> None:
+async def test_no_text_asks_nothing(ollama_server: OllamaServer, embedder: Embedder) -> None:
     result = await embedder.embed([], input_type="document")
     assert len(result.vectors) == 0
     assert not ollama_server.requests

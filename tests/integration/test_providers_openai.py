@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
+from winnow.domain.providers import Provider, ProviderKind
 from winnow.errors import (
     AnswerInvalid,
     KeyRefused,
@@ -21,22 +22,21 @@ from winnow.errors import (
     TextTooLong,
     WinnowError,
 )
-from winnow.providers.address import parse_address
-from winnow.providers.openai import OpenAIEmbedder, decode_answer
-from winnow.providers.openai_client import OpenAIServer as OpenAIConnection
+from winnow.providers.factory import build_embedder_of
+from winnow.providers.openai import decode_answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from plugins.model_servers import Misbehaviour, OpenAIServer
+    from winnow.providers.base import Embedder
 
 
-def embedder_at(url: str, *, key: str | None = "sk-test", timeout: float = 5, first: float = 5) -> OpenAIEmbedder:
-    return OpenAIEmbedder(
-        server=OpenAIConnection(
-            parse_address(url, setting="WINNOW_OPENAI_URL"), api_key=SecretStr(key) if key else None
-        ),
-        model="text-embedding-3-small",
+def embedder_at(url: str, *, key: str | None = "sk-test", timeout: float = 5, first: float = 5) -> Embedder:
+    provider = Provider(kind=ProviderKind.OPENAI, name="openai", urls=(url,), api_key=SecretStr(key) if key else None)
+    return build_embedder_of(
+        provider,
+        "text-embedding-3-small",
         document_prefix="",
         query_prefix="query: ",
         first_timeout_seconds=first,
@@ -45,7 +45,7 @@ def embedder_at(url: str, *, key: str | None = "sk-test", timeout: float = 5, fi
 
 
 @pytest.fixture
-async def embedder(openai_server: OpenAIServer) -> AsyncIterator[OpenAIEmbedder]:
+async def embedder(openai_server: OpenAIServer) -> AsyncIterator[Embedder]:
     made = embedder_at(openai_server.url)
     yield made
     await made.close()
@@ -53,7 +53,7 @@ async def embedder(openai_server: OpenAIServer) -> AsyncIterator[OpenAIEmbedder]
 
 @pytest.mark.parametrize("way", [None, "floats", "shuffled"])
 async def test_vectors_come_in_the_order_of_the_texts_however_they_are_sent(
-    openai_server: OpenAIServer, embedder: OpenAIEmbedder, way: Misbehaviour | None
+    openai_server: OpenAIServer, embedder: Embedder, way: Misbehaviour | None
 ) -> None:
     openai_server.behave(way)
     texts = ["disk full", "lunch", "disk full again"]
@@ -64,7 +64,7 @@ async def test_vectors_come_in_the_order_of_the_texts_however_they_are_sent(
     assert openai_server.requests[0].body["encoding_format"] == "base64"
 
 
-async def test_a_query_has_its_prefix(openai_server: OpenAIServer, embedder: OpenAIEmbedder) -> None:
+async def test_a_query_has_its_prefix(openai_server: OpenAIServer, embedder: Embedder) -> None:
     await embedder.embed(["disk"], input_type="query")
     assert openai_server.texts == ["query: disk"]
 
@@ -95,7 +95,7 @@ async def test_a_query_has_its_prefix(openai_server: OpenAIServer, embedder: Ope
 )
 async def test_each_failure_has_its_error_and_is_not_tried_again_by_the_client(
     openai_server: OpenAIServer,
-    embedder: OpenAIEmbedder,
+    embedder: Embedder,
     misbehaviour: Misbehaviour,
     error: type[WinnowError],
     says: str,
@@ -113,7 +113,7 @@ async def test_each_failure_has_its_error_and_is_not_tried_again_by_the_client(
     ("headers", "seconds"), [({}, 7), ({"retry-after-ms": "2500"}, 2.5), ({"retry-after": "3"}, 3)]
 )
 async def test_the_servers_wish_is_carried(
-    openai_server: OpenAIServer, embedder: OpenAIEmbedder, headers: dict[str, str], seconds: float | None
+    openai_server: OpenAIServer, embedder: Embedder, headers: dict[str, str], seconds: float | None
 ) -> None:
     openai_server.fail_next("rate_limited", headers=headers)
     with pytest.raises(ProviderBusy) as caught:
@@ -121,9 +121,7 @@ async def test_the_servers_wish_is_carried(
     assert caught.value.retry_after_seconds == seconds
 
 
-async def test_a_rate_limit_is_waited_out_but_by_a_search(
-    openai_server: OpenAIServer, embedder: OpenAIEmbedder
-) -> None:
+async def test_a_rate_limit_is_waited_out_but_by_a_search(openai_server: OpenAIServer, embedder: Embedder) -> None:
     for _ in range(3):
         openai_server.fail_next("rate_limited", headers={"retry-after-ms": "20"})
     result = await embedder.embed(["x"], input_type="document")
@@ -134,7 +132,7 @@ async def test_a_rate_limit_is_waited_out_but_by_a_search(
         await embedder.embed(["x"], input_type="query")
 
 
-async def test_the_cap_of_another_server_is_learned_once(openai_server: OpenAIServer, embedder: OpenAIEmbedder) -> None:
+async def test_the_cap_of_another_server_is_learned_once(openai_server: OpenAIServer, embedder: Embedder) -> None:
     openai_server.max_texts = 32
     texts = [f"message {n}" for n in range(100)]
     await embedder.embed(texts, input_type="document")
@@ -143,31 +141,27 @@ async def test_the_cap_of_another_server_is_learned_once(openai_server: OpenAISe
     assert np.allclose(result.vectors[-1], openai_server.vector("message 99 again"))
 
 
-async def test_a_single_text_that_is_too_large_is_too_long(
-    openai_server: OpenAIServer, embedder: OpenAIEmbedder
-) -> None:
+async def test_a_single_text_that_is_too_large_is_too_long(openai_server: OpenAIServer, embedder: Embedder) -> None:
     openai_server.fail_next("too_large")
     with pytest.raises(TextTooLong):
         await embedder.embed(["one"], input_type="document")
 
 
-async def test_more_than_openai_takes_goes_in_several_requests(
-    openai_server: OpenAIServer, embedder: OpenAIEmbedder
-) -> None:
+async def test_more_than_openai_takes_goes_in_several_requests(openai_server: OpenAIServer, embedder: Embedder) -> None:
     await embedder.embed([f"{n}" for n in range(2050)], input_type="document")
     assert [len(request.texts) for request in openai_server.requests] == [2048, 2]
     openai_server.requests.clear()
-    await embedder.embed([f"{n}" * 500_000 for n in range(5)], input_type="document")
-    assert [len(request.texts) for request in openai_server.requests] == [2, 2, 1]
+    await embedder.embed([f"{n:04}" * 6000 for n in range(60)], input_type="document")
+    assert [len(request.texts) for request in openai_server.requests] == [50, 10], "300,000 tokens of four bytes each"
 
 
-async def test_an_empty_string_fails_as_it_does_there(embedder: OpenAIEmbedder) -> None:
+async def test_an_empty_string_fails_as_it_does_there(embedder: Embedder) -> None:
     with pytest.raises(TextRefused):
         await embedder.embed(["", "fine"], input_type="document")
 
 
 async def test_a_server_that_cannot_do_base64_is_asked_for_numbers(
-    openai_server: OpenAIServer, embedder: OpenAIEmbedder
+    openai_server: OpenAIServer, embedder: Embedder
 ) -> None:
     openai_server.fail_next("refused", words="encoding_format: base64 is not supported")
     result = await embedder.embed(["x"], input_type="document")
@@ -176,7 +170,7 @@ async def test_a_server_that_cannot_do_base64_is_asked_for_numbers(
     assert [request.body["encoding_format"] for request in openai_server.requests] == ["base64", "float", "float"]
 
 
-async def test_a_server_that_is_not_there_is_weather(openai_server: OpenAIServer, embedder: OpenAIEmbedder) -> None:
+async def test_a_server_that_is_not_there_is_weather(openai_server: OpenAIServer, embedder: Embedder) -> None:
     openai_server.stop()
     with pytest.raises(ProviderUnavailable, match=f"{openai_server.url} does not answer"):
         await embedder.embed(["x"], input_type="document")

@@ -6,54 +6,23 @@ Time is the loop's own and passes at once, so minutes cost milliseconds and noth
 from __future__ import annotations
 
 import asyncio
-import selectors
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from typing_extensions import override
 
+from winnow.domain.pacing import PATIENCE_SECONDS
 from winnow.errors import ProviderBusy, ProviderUnavailable, TextRefused
-from winnow.providers.line import PATIENCE_SECONDS, SMALL_TEXTS, Line, Place
+from winnow.providers.gate import OwnGate
+from winnow.providers.line import SMALL_TEXTS, Line, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from plugins.jumping import JumpingLoop
 
 Request = Callable[[], Awaitable[Any]]
 LARGE = SMALL_TEXTS
 ANSWER_SECONDS = 0.15
-
-
-class _JumpingSelector(selectors.SelectSelector):
-    """Waits for nothing: the loop's clock goes on to its next timer instead."""
-
-    now = 1000.0
-
-    @override
-    def select(self, timeout: float | None = None) -> Any:
-        assert timeout is not None, "everybody waits, and nothing will ever happen"
-        self.now += max(timeout, 0.0)
-        return super().select(0)
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """A loop whose time passes at once."""
-
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
-
-    @override
-    def time(self) -> float:
-        return self._jumping.now
-
-
-@pytest.fixture
-def loop() -> Iterator[JumpingLoop]:
-    made = JumpingLoop()
-    yield made
-    made.close()
 
 
 class Server:
@@ -108,7 +77,7 @@ def refusing(error: Exception, asked: list[float], loop: JumpingLoop) -> Request
 
 def test_no_more_are_in_flight_than_the_server_can_use(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, server = Line(at_once=2, clock=loop.time), Server()
+        line, server = Line(at_once=2, gate=OwnGate(clock=loop.time)), Server()
         names = list("abcdefg")
         answers = [line.ask(line.place(LARGE), partial(server.request, name)) for name in names]
         assert await asyncio.gather(*answers) == names
@@ -120,7 +89,7 @@ def test_no_more_are_in_flight_than_the_server_can_use(loop: JumpingLoop) -> Non
 
 def test_a_batch_that_came_first_is_finished_first(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, server = Line(at_once=1, clock=loop.time), Server()
+        line, server = Line(at_once=1, gate=OwnGate(clock=loop.time)), Server()
 
         async def batch(place: Place, names: str) -> None:
             for name in names:
@@ -134,7 +103,7 @@ def test_a_batch_that_came_first_is_finished_first(loop: JumpingLoop) -> None:
 
 def test_a_small_batch_goes_before_large_ones(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, server = Line(at_once=1, clock=loop.time), Server()
+        line, server = Line(at_once=1, gate=OwnGate(clock=loop.time)), Server()
         sizes = {"in flight": LARGE, "large": LARGE, "small": SMALL_TEXTS - 1, "larger": 2 * LARGE, "one": 1}
         await asyncio.gather(
             *(line.ask(line.place(size), partial(server.request, name)) for name, size in sizes.items())
@@ -146,7 +115,7 @@ def test_a_small_batch_goes_before_large_ones(loop: JumpingLoop) -> None:
 
 def test_who_gives_up_holds_up_nobody(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, server = Line(at_once=1, clock=loop.time), Server()
+        line, server = Line(at_once=1, gate=OwnGate(clock=loop.time)), Server()
         tasks = [asyncio.create_task(line.ask(line.place(1), partial(server.request, name))) for name in "abcd"]
         await asyncio.sleep(0.01)
         tasks[1].cancel()  # in the line
@@ -161,7 +130,7 @@ def test_who_gives_up_holds_up_nobody(loop: JumpingLoop) -> None:
 
 def test_who_gives_up_before_a_limited_rate_lets_it_in_holds_up_nobody(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, server = Line(clock=loop.time), LimitedServer(loop, rate=1)
+        line, server = Line(gate=OwnGate(clock=loop.time)), LimitedServer(loop, rate=1)
         tasks = [asyncio.create_task(line.ask(line.place(LARGE), server.request)) for _ in range(3)]
         await asyncio.sleep(0.5)
         tasks[1].cancel()
@@ -174,7 +143,7 @@ def test_who_gives_up_before_a_limited_rate_lets_it_in_holds_up_nobody(loop: Jum
 
 def test_other_errors_are_the_callers_and_free_the_place(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, asked = Line(at_once=1, clock=loop.time), list[float]()
+        line, asked = Line(at_once=1, gate=OwnGate(clock=loop.time)), list[float]()
         for _ in range(3):
             with pytest.raises(ProviderUnavailable):
                 await line.ask(line.place(1), refusing(ProviderUnavailable("away"), asked, loop))
@@ -193,7 +162,7 @@ def test_what_a_limited_rate_gives_is_used_and_hardly_ever_overstepped(
     loop: JumpingLoop, burst: int, whole_seconds: bool, least: float
 ) -> None:
     async def scene() -> None:
-        line = Line(clock=loop.time)
+        line = Line(gate=OwnGate(clock=loop.time))
         server = LimitedServer(loop, rate=500 / 60, burst=burst, whole_seconds=whole_seconds)
 
         async def task() -> None:
@@ -209,7 +178,7 @@ def test_what_a_limited_rate_gives_is_used_and_hardly_ever_overstepped(
 
 def test_one_refusal_slows_nobody_down_for_long(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, server, asked = Line(clock=loop.time), Server(), list[float]()
+        line, server, asked = Line(gate=OwnGate(clock=loop.time)), Server(), list[float]()
         refusals = iter([ProviderBusy("slowly", retry_after_seconds=1.0)])
 
         async def request() -> str:
@@ -228,7 +197,7 @@ def test_one_refusal_slows_nobody_down_for_long(loop: JumpingLoop) -> None:
 
 def test_a_pair_now_and_then_is_spaced_and_not_slower_each_time(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, server, slowest = Line(clock=loop.time), LimitedServer(loop, rate=500 / 60), 0.0
+        line, server, slowest = Line(gate=OwnGate(clock=loop.time)), LimitedServer(loop, rate=500 / 60), 0.0
         for _ in range(60):
             await asyncio.sleep(2)
             began = loop.time()
@@ -242,7 +211,7 @@ def test_a_pair_now_and_then_is_spaced_and_not_slower_each_time(loop: JumpingLoo
 
 def test_who_is_refused_keeps_the_place(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, limited, order = Line(clock=loop.time), LimitedServer(loop, rate=5), list[int]()
+        line, limited, order = Line(gate=OwnGate(clock=loop.time)), LimitedServer(loop, rate=5), list[int]()
 
         async def ask(number: int) -> None:
             await line.ask(line.place(LARGE), limited.request)
@@ -256,7 +225,7 @@ def test_who_is_refused_keeps_the_place(loop: JumpingLoop) -> None:
 
 def test_who_is_not_patient_goes_without_rather_than_wait(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, asked = Line(clock=loop.time), list[float]()
+        line, asked = Line(gate=OwnGate(clock=loop.time)), list[float]()
         busy = refusing(ProviderBusy("slowly", retry_after_seconds=1.0), asked, loop)
         for _ in range(3):
             with pytest.raises(ProviderBusy):
@@ -274,7 +243,7 @@ def test_who_is_not_patient_goes_without_rather_than_wait(loop: JumpingLoop) -> 
 @pytest.mark.parametrize("wish", [None, 0.0, 2.5, 600.0])
 def test_a_refusal_that_is_no_rate_limit_is_the_callers(loop: JumpingLoop, wish: float | None) -> None:
     async def scene() -> None:
-        line, asked = Line(clock=loop.time), list[float]()
+        line, asked = Line(gate=OwnGate(clock=loop.time)), list[float]()
         with pytest.raises(ProviderBusy):
             await line.ask(line.place(1), refusing(ProviderBusy("busy", retry_after_seconds=wish), asked, loop))
         assert len(asked) == 1
@@ -284,7 +253,7 @@ def test_a_refusal_that_is_no_rate_limit_is_the_callers(loop: JumpingLoop, wish:
 
 def test_a_server_that_only_ever_refuses_is_ill_for_all_at_once(loop: JumpingLoop) -> None:
     async def scene() -> None:
-        line, asked = Line(clock=loop.time), list[float]()
+        line, asked = Line(gate=OwnGate(clock=loop.time)), list[float]()
         busy = refusing(ProviderBusy("slowly", retry_after_seconds=1.0), asked, loop)
         tasks = (line.ask(line.place(LARGE), busy) for _ in range(12))
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -298,7 +267,7 @@ def test_a_server_that_only_ever_refuses_is_ill_for_all_at_once(loop: JumpingLoo
 @pytest.mark.parametrize("between", [TextRefused("odd"), ProviderUnavailable("away"), None])
 def test_refusals_far_apart_have_nothing_to_do_with_each_other(loop: JumpingLoop, between: Exception | None) -> None:
     async def scene() -> None:
-        line = Line(clock=loop.time)
+        line = Line(gate=OwnGate(clock=loop.time))
         for _ in range(3):
             answers: list[Exception | None] = [ProviderBusy("slowly", retry_after_seconds=0.5), between]
 

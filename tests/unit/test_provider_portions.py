@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import override
 
-from winnow.errors import ProviderUnavailable, SomeInvalid
+from winnow.errors import ProviderTimeout, ProviderUnavailable, SomeInvalid, TextTooLong
+from winnow.providers.batching import RequestLimits
+from winnow.providers.endpoint import Answer, BatchRefused, Endpoint
+from winnow.providers.instrumentation import Instrumented, accounted
 from winnow.providers.line import Line
 from winnow.providers.patience import WARM_SECONDS, Patience
-from winnow.providers.portions import (
-    KEPT_VECTORS,
-    Answer,
-    BatchRefused,
-    PortionedRequests,
-    RequestLimits,
-    first_portion,
-)
+from winnow.providers.portions import KEPT_VECTORS, PortionedRequests
 
-WIDE = RequestLimits(texts=1000, size_bytes=10**6)
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+WIDE = RequestLimits(texts=1000, tokens=10**6)
+
+
+class Fake(Endpoint):
+    """An endpoint that answers by a function."""
+
+    def __init__(self, answer: Callable[[list[str]], Awaitable[Answer]]) -> None:
+        self._answer = answer
+
+    @property
+    @override
+    def shown(self) -> str:
+        return "fake"
+
+    @override
+    async def ask(self, texts: list[str]) -> Answer:
+        return await self._answer(texts)
+
+    @override
+    async def close(self) -> None:
+        pass
 
 
 class FakeServer:
@@ -44,51 +65,28 @@ class FakeServer:
         return Answer(vectors=np.array([[len(text), 1.0] for text in texts], "f4"), tokens=1)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "limits", "count"),
-    [
-        ([], (5, 100), 0),
-        ([10, 10, 10], (5, 100), 3),
-        ([10, 10, 10], (2, 100), 2),
-        ([50, 50, 1], (5, 100), 2),
-        ([101, 1], (5, 100), 1),
-        ([1, 101], (5, 100), 1),
-        ([99, 1, 0], (5, 100), 3),
-        ([0, 0], (5, 0), 2),
-    ],
-)
-def test_the_first_portion(sizes: list[int], limits: tuple[int, int], count: int) -> None:
-    assert first_portion(sizes, RequestLimits(texts=limits[0], size_bytes=limits[1])) == count
-
-
-@given(st.lists(st.integers(0, 60), min_size=1), st.integers(1, 10), st.integers(0, 100))
-def test_a_portion_fits_and_one_more_text_would_not(sizes: list[int], texts: int, size_bytes: int) -> None:
-    count = first_portion(sizes, RequestLimits(texts=texts, size_bytes=size_bytes))
-    assert 1 <= count <= min(len(sizes), texts)
-    assert count == 1 or sum(sizes[:count]) <= size_bytes
-    assert count in (len(sizes), texts) or sum(sizes[: count + 1]) > size_bytes
-
-
 @given(st.lists(st.text(max_size=20), max_size=30), st.integers(1, 8), st.integers(1, 40), st.integers(1, 8))
 async def test_every_text_has_its_own_vector_and_is_paid_for_once(
-    texts: list[str], most: int, size_bytes: int, cap: int
+    texts: list[str], most: int, tokens: int, cap: int
 ) -> None:
     server = FakeServer(cap=cap)
-    requests = PortionedRequests(server.ask, limits=RequestLimits(texts=most, size_bytes=size_bytes))
-    answer = await requests.answer(texts)
-    assert len(answer.vectors) == len(texts)
-    assert [int(vector[0]) for vector in answer.vectors] == [len(text) for text in texts]
+    endpoint = Instrumented(Fake(server.ask))
+    with accounted() as took:
+        vectors = await PortionedRequests(endpoint, limits=RequestLimits(texts=most, tokens=tokens)).vectors(texts)
+    assert len(vectors) == len(texts)
+    assert [int(vector[0]) for vector in vectors] == [len(text) for text in texts]
     assert server.paid == Counter(set(texts))
-    assert answer.tokens == (len([r for r in server.requests if len(r) <= cap]) or None)
+    assert took.tokens == (len([request for request in server.requests if len(request) <= cap]) or None)
+    assert (took.requests, took.texts) == (len(server.requests), sum(map(len, server.requests)))
 
 
 async def test_a_learned_cap_is_remembered() -> None:
     server = FakeServer(cap=32)
-    requests = PortionedRequests(server.ask, limits=WIDE)
+    requests = PortionedRequests(Fake(server.ask), limits=WIDE)
     texts = [f"text {n}" for n in range(100)]
-    await requests.answer(texts)
+    await requests.vectors(texts)
     assert [len(request) for request in server.requests] == [100, 32, 32, 32, 4]
-    await requests.answer([text + "!" for text in texts])
+    await requests.vectors([text + "!" for text in texts])
     assert [len(request) for request in server.requests[5:]] == [32, 32, 32, 4]
 
 
@@ -100,31 +98,57 @@ async def test_a_cap_that_makes_no_sense_still_ends() -> None:
             raise BatchRefused(10**9)
         return await server.ask(texts)
 
-    answer = await PortionedRequests(refuse_two, limits=WIDE).answer(["a", "b", "c"])
-    assert len(answer.vectors) == 3
+    vectors = await PortionedRequests(Fake(refuse_two), limits=WIDE).vectors(["a", "b", "c"])
+    assert len(vectors) == 3
+
+
+async def test_one_text_that_is_refused_for_its_number_is_too_long() -> None:
+    async def refuse(texts: list[str]) -> Answer:
+        raise BatchRefused(None)
+
+    with pytest.raises(TextTooLong):
+        await PortionedRequests(Fake(refuse), limits=WIDE).vectors(["a", "b", "c"])
+
+
+async def test_what_was_not_answered_in_time_is_asked_for_in_smaller_requests() -> None:
+    server = FakeServer()
+
+    async def slow(texts: list[str]) -> Answer:
+        if len(texts) > 30:
+            server.requests.append(texts)
+            raise ProviderTimeout
+        return await server.ask(texts)
+
+    requests = PortionedRequests(Fake(slow), limits=WIDE)
+    texts = [f"text {n}" for n in range(100)]
+    for _ in range(2):
+        with pytest.raises(ProviderTimeout):
+            await requests.vectors(texts)
+    assert len(await requests.vectors(texts)) == 100
+    assert [len(request) for request in server.requests] == [100, 50, 25, 25, 25, 25]
 
 
 async def test_what_a_failed_call_has_paid_for_is_not_paid_again() -> None:
     server = FakeServer()
-    requests = PortionedRequests(server.ask, limits=RequestLimits(texts=2, size_bytes=1000))
+    requests = PortionedRequests(Fake(server.ask), limits=RequestLimits(texts=2, tokens=1000))
     texts = ["a", "b", "c", "d", "e"]
     server.bad = {"e"}
     for _ in range(3):
         with pytest.raises(ProviderUnavailable):
-            await requests.answer(texts)
+            await requests.vectors(texts)
     server.bad = set()
-    assert len((await requests.answer(texts)).vectors) == 5
+    assert len(await requests.vectors(texts)) == 5
     assert server.paid == Counter(texts)
-    await requests.answer(texts)
+    await requests.vectors(texts)
     assert server.paid["a"] == 2, "kept for the next call only: this is no cache"
 
 
 async def test_kept_vectors_are_bounded() -> None:
     server = FakeServer()
-    requests = PortionedRequests(server.ask, limits=RequestLimits(texts=1000, size_bytes=10**6))
+    requests = PortionedRequests(Fake(server.ask), limits=RequestLimits(texts=1000, tokens=10**6))
     server.bad = {"last"}
     with pytest.raises(ProviderUnavailable):
-        await requests.answer([*(f"{n}" for n in range(5000)), "last"])
+        await requests.vectors([*(f"{n}" for n in range(5000)), "last"])
     assert len(requests._kept) == KEPT_VECTORS
 
 
@@ -133,7 +157,7 @@ async def test_portions_of_different_dimensions_are_no_answer() -> None:
         return Answer(vectors=np.ones((1, len(texts[0])), "f4"))
 
     with pytest.raises(SomeInvalid, match="text 1 of 2 has 1 numbers, most others 2"):
-        await PortionedRequests(ask, limits=RequestLimits(texts=1, size_bytes=10)).answer(["a", "bb"])
+        await PortionedRequests(Fake(ask), limits=RequestLimits(texts=1, tokens=10)).vectors(["a", "bb"])
 
 
 async def test_a_useless_vector_keeps_no_other_portion_from_being_asked_for_or_kept() -> None:
@@ -146,9 +170,9 @@ async def test_a_useless_vector_keeps_no_other_portion_from_being_asked_for_or_k
             raise SomeInvalid("useless", good={0: one}, bad={1: "has zeros only"})
         return Answer(vectors=np.ones((len(texts), 2), "f4"))
 
-    requests = PortionedRequests(ask, limits=RequestLimits(texts=2, size_bytes=100))
+    requests = PortionedRequests(Fake(ask), limits=RequestLimits(texts=2, tokens=100))
     with pytest.raises(SomeInvalid, match="text 2 of 4 has zeros only") as caught:
-        await requests.answer(["a", "bad", "b", "a"])
+        await requests.vectors(["a", "bad", "b", "a"])
     assert sorted(caught.value.good) == [0, 2, 3]
     assert caught.value.bad == {1: "has zeros only"}
     assert asked == ["a", "bad", "b"]
@@ -178,11 +202,11 @@ async def test_a_cap_that_another_batch_has_met_is_kept_by_all_who_wait() -> Non
         try:
             return await server.ask(texts)
         except BatchRefused:
-            raise BatchRefused(len(texts) // 2) from None  # as of a server that does not name its number
+            raise BatchRefused(None) from None
 
-    requests = PortionedRequests(unnamed, limits=WIDE, line=line)
+    requests = PortionedRequests(Fake(unnamed), limits=WIDE, line=line)
     batches = [[f"{batch} {number}" for number in range(100)] for batch in range(4)]
-    await asyncio.gather(*(requests.answer(texts) for texts in batches))
+    await asyncio.gather(*(requests.vectors(texts) for texts in batches))
     sizes = [len(texts) for texts in server.requests]
     assert sizes[:3] == [100, 50, 25]
     assert set(sizes[3:]) == {25}

@@ -23,7 +23,9 @@ from winnow.providers import ollama_client, openai_client
 from winnow.providers.address import ServerName
 from winnow.providers.refusals import (
     batch_cap,
+    batch_refused,
     duration_seconds,
+    named_context,
     retry_after_seconds,
     says_too_long,
     server_words,
@@ -136,22 +138,76 @@ def test_the_servers_own_words(body: object, words: str) -> None:
         ("batch size 100 > maximum allowed batch size 32", 100, 32),
         ("batch size is invalid, it should not be larger than 10.: input.contents", 25, 10),
         ("at most 100 requests can be in one batch", 200, 100),
-        ("batch size too large", 100, 50),
-        ("too many inputs", 3, 1),
-        ("batch size 100 > maximum allowed batch size 32", 1, None),
-        ("`inputs` must have less than 512 tokens", 100, None),
-        ("'$.input' is invalid.", 100, None),
+        ("batch size too large", 100, None),
+        ("too many inputs", 3, None),
+        ("batch size 100 > maximum allowed batch size 100", 100, None),
         ("", 100, None),
     ],
 )
-def test_the_batch_cap_is_learned_from_the_refusal(words: str, sent: int, cap: int) -> None:
+def test_the_batch_cap_is_learned_from_the_refusal(words: str, sent: int, cap: int | None) -> None:
     assert batch_cap(words, sent=sent) == cap
 
 
 @given(st.text(max_size=80), st.integers(1, 3000))
 def test_a_cap_is_always_smaller_than_what_was_sent(words: str, sent: int) -> None:
     cap = batch_cap("batch size " + words, sent=sent)
-    assert cap is None if sent == 1 else cap is not None and 1 <= cap < sent
+    assert cap is None or 1 <= cap < sent
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "sent", "cap"),
+    [
+        (413, "batch size 100 > maximum allowed batch size 32", 100, 32),
+        (422, "batch size 100 > maximum allowed batch size 32", 100, 32),
+        (400, "too many inputs", 3, None),
+        (413, "Request Entity Too Large", 2, None),
+        (413, "", 2, None),
+        (400, "Requested 400000 tokens, max 300000 tokens per request", 90, None),
+    ],
+)
+def test_a_batch_is_refused_where_its_texts_might_not_be(status: int, words: str, sent: int, cap: int | None) -> None:
+    refused = batch_refused(status, words, sent=sent)
+    assert refused is not None
+    assert refused.cap == cap
+    assert batch_refused(status, words, sent=1) is None, "one text is not a batch"
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (413, "`inputs` must have less than 512 tokens. Given: 600"),
+        (400, "This model's maximum context length is 8192 tokens"),
+        (500, "input is too large to process. increase the physical batch size (current batch size: 512)"),
+        (400, "input is too large to process. increase the physical batch size"),
+        (400, "'$.input' is invalid."),
+        (400, ""),
+        (503, "too many inputs"),
+    ],
+)
+def test_a_refused_text_is_no_refused_batch(status: int, words: str) -> None:
+    assert batch_refused(status, words, sent=100) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "context"),
+    [
+        ("This model's maximum context length is 8192 tokens, however you requested 10000 tokens", 8192),
+        ("Invalid 'input[0]': maximum input length is 8192 tokens.", 8192),
+        ("`inputs` must have less than 512 tokens. Given: 600", 512),
+        ("input (600 tokens) is larger than the max context size (512 tokens). skipping", 512),
+        ("input is too large to process. increase the physical batch size (current batch size: 512)", 512),
+        ("the input length exceeds the context length", None),
+        ("Requested 400000 tokens, max 300000 tokens per request", None),
+        ("the context length is 0", None),
+        ("", None),
+    ],
+)
+def test_a_context_is_learned_from_the_refusal(words: str, context: int | None) -> None:
+    assert named_context(words) == context
+    if context:
+        refused = openai_client.translate_refusal(413, words, codes="", server=OPENAI, model="x", retry_after=None)
+        assert isinstance(refused, TextTooLong)
+        assert refused.context_tokens == context
 
 
 @pytest.mark.parametrize(

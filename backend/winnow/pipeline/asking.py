@@ -24,14 +24,14 @@ from winnow.errors import (
 from winnow.providers.base import probe_dimensions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from winnow.domain.spaces import Space
     from winnow.pipeline.heartbeat import Hold
-    from winnow.providers.base import Embedder
+    from winnow.providers.base import Embedder, EmbeddingResult
     from winnow.storage.embedding_records import EmbeddableText
 
 # A server that is away for a moment is asked again with the rows in hand; the whole stays below a lease and the grace
@@ -113,9 +113,9 @@ class Inquiry:
         if not rows or self.found.stopped:
             return
         try:
-            vectors = await self._embed([row.text for row in rows])
+            result = await self._embed([row.text for row in rows])
         except SomeInvalid as error:
-            await self._keep([(rows[place], vector) for place, vector in error.good.items()])
+            await self._keep(rows, error.good, error.characters)
             if error.good:
                 await self._ask([rows[place] for place in sorted(error.bad)])
             else:
@@ -130,7 +130,7 @@ class Inquiry:
         except SetupFault as error:
             self.found.stopped = error
         else:
-            await self._keep(list(zip(rows, vectors, strict=True)))
+            await self._keep(rows, dict(enumerate(result.vectors)), result.characters)
 
     async def look(self) -> None:
         """Asks for one word: is the server there, is it well, is it still the same model? Else `found.stopped`."""
@@ -159,9 +159,9 @@ class Inquiry:
         text: str | None = row.text
         while text is not None:
             try:
-                (vector,) = await self._embed([text])
+                result = await self._embed([text])
             except TextTooLong as again:
-                error, text = again, shortened(text)
+                error, text = again, shortened(text[: again.characters])
             except (TextRefused, AnswerInvalid) as again:
                 error, text = again, None
             except Transient as away:
@@ -175,16 +175,17 @@ class Inquiry:
                 self.found.stopped = wrong
                 return
             else:
+                vector, characters = result.vectors[0], result.characters.get(0, len(text))
                 if len(vector) != self._space.dimensions:
                     error, text = AnswerInvalid(f"the model's vector for this text has {len(vector)} numbers"), None
                     continue
                 self.found.vectors[row.id] = vector
-                if len(text) < len(row.text):
-                    self.found.characters[row.id] = len(text)
+                if characters < len(row.text):
+                    self.found.characters[row.id] = characters
                 return
         self.found.refused[row.id] = error
 
-    async def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    async def _embed(self, texts: Sequence[str]) -> EmbeddingResult:
         """One answer; through short spells of bad weather, with full jitter and the server's own wish kept."""
         tries = 0
         while True:
@@ -205,7 +206,7 @@ class Inquiry:
                 raise
             else:
                 self._count(texts, requests=result.requests, sent=result.texts, tokens=result.tokens)
-                return result.vectors
+                return result
 
     def _count(self, texts: Sequence[str], *, requests: int = 0, sent: int = 0, tokens: int | None) -> None:
         """Adds what the server answered to: one request with all of the texts, where nothing else is told."""
@@ -216,19 +217,29 @@ class Inquiry:
             tokens = estimated_tokens(texts, prefix=self._space.identity.document_prefix)
         self.found.tokens += tokens
 
-    async def _keep(self, answered: Sequence[tuple[EmbeddableText, NDArray[np.float32]]]) -> None:
-        """Takes the vectors of the space's own length; others are a text's fault only while a plain word has it."""
-        strange = [row for row, vector in answered if len(vector) != self._space.dimensions]
+    async def _keep(
+        self, rows: Sequence[EmbeddableText], vectors: Mapping[int, NDArray[np.float32]], characters: Mapping[int, int]
+    ) -> None:
+        """Takes the vectors of the space's own length; others are a text's fault only while a plain word has it.
+
+        Args:
+            rows: all that were asked for.
+            vectors: by place.
+            characters: of the texts that the embedder has cut, by place.
+        """
+        strange = [place for place, vector in vectors.items() if len(vector) != self._space.dimensions]
         if strange:
             await self.look()
             if self.found.stopped:
                 return
-        for row, vector in answered:
+        for place, vector in vectors.items():
             if len(vector) == self._space.dimensions:
-                self.found.vectors[row.id] = vector
-        for row in strange:
+                self.found.vectors[rows[place].id] = vector
+                if place in characters:
+                    self.found.characters[rows[place].id] = characters[place]
+        for place in strange:
             if not self.found.stopped:
-                await self._ask_alone(row, AnswerInvalid())
+                await self._ask_alone(rows[place], AnswerInvalid())
 
     def _fits(self, dimensions: int) -> bool:
         """Whether vectors of this length are the space's own; else nothing more is asked."""

@@ -115,7 +115,9 @@ async def estimate(
     weights: dict[Kind, Weight] = {}
     left = limit
     for kind in kinds:
-        weights[kind] = await pending_weight(database, kind, prefix=asked.identity.document_prefix, limit=left, role=role)
+        weights[kind] = await pending_weight(
+            database, kind, prefix=asked.identity.document_prefix, limit=left, role=role
+        )
         left = None if left is None else left - weights[kind].rows
     weight = sum(weights.values(), Weight())
     measured, remark = None, None

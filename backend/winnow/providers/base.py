@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 InputType = Literal["document", "query"]
 
 FINGERPRINT_TEXT = "dimension"
+"""Never to be changed: stored fingerprints are of this."""
 SAME_MODEL_COSINE = 0.98
+"""Servers round differently, and quantised forms of a model differ by more; another model differs by all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +34,11 @@ class EmbeddingResult:
         tokens: the batch's sum, prefixes included, if the server told.
         characters: of the texts whose beginning alone was embedded, by place: how many characters of them, without the
             prefix.
-        requests: how many it took.
+        requests: how many it took, refused ones too.
         texts: how many were sent in them; equal ones are sent once.
         seconds: the sum of the requests' times, without the waiting in line.
+
+    What a call that failed had taken is added to the next result of its embedder, so that nothing goes uncounted.
     """
 
     vectors: NDArray[np.float32]
@@ -89,10 +93,7 @@ async def fingerprint_of(embedder: Embedder) -> list[float]:
 
 
 def same_model(known: Sequence[float] | None, found: Sequence[float], *, dimensions: int) -> bool:
-    """Whether two fingerprints are one model's; by their dimensions alone where none is `known`.
-
-    Servers round differently, and quantised forms of a model differ by more; another model differs by all.
-    """
+    """Whether two fingerprints are one model's; by their dimensions alone where none is `known`."""
     if len(found) != dimensions:
         return False
     if known is None:

@@ -11,12 +11,14 @@ from typing_extensions import override
 
 from winnow.domain.pacing import Pace
 from winnow.errors import WinnowError
+from winnow.providers.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
     from winnow.domain.pacing import RateLimits
+    from winnow.providers.endpoint import Answer
 
 # A server without limits is asked without asking the others first; that it has some now, is found within so long, or by
 # its own refusal.
@@ -176,6 +178,33 @@ class SharedGate(Gate):
     def _note(self, pace: Pace, now: float) -> None:
         self._seen, self._looked_at = pace, self._clock()
         self._ahead_seconds = now - self._looked_at
+
+
+class PacedEndpoint(Endpoint):
+    """An endpoint whose answers tell the gate what the server's limits are."""
+
+    def __init__(self, endpoint: Endpoint, gate: Gate) -> None:
+        self._endpoint = endpoint
+        self._gate = gate
+
+    @property
+    @override
+    def shown(self) -> str:
+        """As the endpoint inside."""
+        return self._endpoint.shown
+
+    @override
+    async def ask(self, texts: list[str]) -> Answer:
+        """As the endpoint inside."""
+        answer = await self._endpoint.ask(texts)
+        if answer.limits is not None:
+            await self._gate.told(answer.limits)
+        return answer
+
+    @override
+    async def close(self) -> None:
+        """As the endpoint inside."""
+        await self._endpoint.close()
 
 
 def _enter(pace: Pace, now: float, *, tokens: int, is_large: bool) -> Entry:

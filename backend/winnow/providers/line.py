@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from bisect import bisect_left, insort
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
 from winnow.errors import ProviderBusy
+from winnow.providers.gate import OwnGate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
+
+    from winnow.providers.gate import Gate
 
 Answer = TypeVar("Answer")
 
 SMALL_TEXTS = 20
-# A rate limit lets the next request in after moments; longer wishes are for the caller to decide about.
-LONGEST_WISH_SECONDS = 2.0
-# A server that has only refused for so long limits no rate: it is ill. Refusals further apart have nothing to do with
-# each other.
-PATIENCE_SECONDS = 10.0
-CHAIN_SECONDS = 5.0
 # Who has somebody waiting for the answer can rather do without it.
 IMPATIENCE_SECONDS = 0.5
-# A wish is the rest of an interval, of a whole second, or of a minute: it says when, and little of how fast. So the
-# pace is felt for: slower by a half with each refusal, a fifth faster after a while without one.
-LEAST_STEP_SECONDS = 0.02
-LONGEST_SPACING_SECONDS = 1.0
-EASING_SECONDS = 5.0
-EASED = 0.8
-LEAST_SPACING_SECONDS = 0.005
-# What a busy loop is late is made good at the next request, and nothing more: an idle line saves up no requests.
-LATENESS_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -50,31 +37,38 @@ class Place:
 
 
 class Line:
-    """At most `at_once` requests are in flight (None: any number), the first in line next.
+    """At most `at_once` requests are in flight (None: any number; a function: as many as it says now), the first next.
 
-    A refusal with a short wish (`ProviderBusy`) is a rate limit: nobody asks before its time, the refused request keeps
-    its place, and from then on requests are spaced.
+    Each asks at the gate when it is its turn. A refusal with a short wish (`ProviderBusy`) is a rate limit: the gate is
+    told, and the refused request keeps its place.
+
+    Args:
+        at_once: requests in flight.
+        gate: to the server; None: one of this process alone, which knows no limits yet.
     """
 
-    def __init__(self, *, at_once: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, at_once: int | Callable[[], int] | None = None, gate: Gate | None = None) -> None:
         self._at_once = at_once
-        self._clock = clock
+        self._gate = gate or OwnGate()
         self._arrivals = count()
         self._waiting: list[Place] = []
         self._in_flight = 0
         self._changed = asyncio.Event()
-        self._open_at = 0.0
-        self._spacing_seconds = 0.0
-        self._paced_at = 0.0
-        self._refused_at = 0.0
-        self._refused_since: float | None = None
 
     def place(self, texts: int) -> Place:
         """The place of a batch that comes now."""
         return Place(is_large=texts >= SMALL_TEXTS, arrival=next(self._arrivals))
 
-    async def ask(self, place: Place, request: Callable[[], Awaitable[Answer]], *, is_patient: bool = True) -> Answer:
+    async def ask(
+        self, place: Place, request: Callable[[], Awaitable[Answer]], *, tokens: int = 0, is_patient: bool = True
+    ) -> Answer:
         """Makes the request when it is its turn; again, if it comes too early for the server's rate and is patient.
+
+        Args:
+            place: of its batch.
+            request: makes it.
+            tokens: about so many are in it.
+            is_patient: wait while the server limits the rate, and do not rather go without.
 
         Raises:
             ProviderBusy: the server wants to be left alone for longer, has only refused for ten seconds, or would keep
@@ -82,26 +76,41 @@ class Line:
             WinnowError: whatever the request raises.
         """
         while True:
-            if not is_patient and self._seconds_ahead(place) > IMPATIENCE_SECONDS:
+            if not is_patient and self._gate.seconds_ahead(bisect_left(self._waiting, place)) > IMPATIENCE_SECONDS:
                 raise ProviderBusy("the model server limits the rate just now")
-            await self._turn(place)
-            with self._flight() as sent_at:
-                try:
-                    answer = await request()
-                except ProviderBusy as refusal:
-                    if not self._note_refusal(refusal, sent_at) or not is_patient:
-                        raise
-                except Exception:
-                    self._refused_since = None
+            sent_at = await self._turn(place, tokens)
+            try:
+                answer = await request()
+            except ProviderBusy as refusal:
+                if not await self._gate.refused(refusal.retry_after_seconds, sent_at=sent_at) or not is_patient:
                     raise
-                else:
-                    self._refused_since = None
-                    return answer
+            except Exception:
+                await self._gate.answered()
+                raise
+            else:
+                await self._gate.answered()
+                return answer
+            finally:
+                self._in_flight -= 1
+                self._changed.set()
 
-    async def _turn(self, place: Place) -> None:
+    async def _turn(self, place: Place, tokens: int) -> float:
+        """Returns when a request of this place is in flight; by the gate's clock, since when."""
         insort(self._waiting, place)
         try:
-            while (seconds := self._seconds_to_turn(place)) != 0:
+            while True:
+                seconds = None
+                if self._is_next(place):
+                    self._in_flight += 1  # before the gate is asked, for that may take a moment
+                    try:
+                        entry = await self._gate.enter(tokens=tokens, is_large=place.is_large)
+                    except BaseException:
+                        self._in_flight -= 1
+                        raise
+                    if not entry.wait_seconds:
+                        return entry.at
+                    self._in_flight -= 1
+                    seconds = entry.wait_seconds
                 self._changed.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
@@ -110,47 +119,6 @@ class Line:
             self._waiting.remove(place)
             self._changed.set()
 
-    def _seconds_to_turn(self, place: Place) -> float | None:
-        """None: as long as nothing changes."""
-        if self._waiting[0] is not place or self._in_flight == self._at_once:
-            return None
-        return max(0.0, self._open_at - self._clock())
-
-    def _seconds_ahead(self, place: Place) -> float:
-        """How long the rate limit will keep a place waiting, as far as can be told."""
-        return self._open_at - self._clock() + self._spacing_seconds * bisect_left(self._waiting, place)
-
-    @contextmanager
-    def _flight(self) -> Iterator[float]:
-        now = self._clock()
-        if self._spacing_seconds and now - self._paced_at > EASING_SECONDS:
-            self._paced_at = now
-            eased = self._spacing_seconds * EASED
-            self._spacing_seconds = eased if eased >= LEAST_SPACING_SECONDS else 0.0
-        self._open_at = now - min(now - self._open_at, LATENESS_SECONDS) + self._spacing_seconds
-        self._in_flight += 1
-        try:
-            yield now
-        finally:
-            self._in_flight -= 1
-            self._changed.set()
-
-    def _note_refusal(self, refusal: ProviderBusy, sent_at: float) -> bool:
-        """Holds the line up and slows it down; False: this is no rate limit, and the caller's business."""
-        now, wish = self._clock(), refusal.retry_after_seconds
-        if not wish or wish > LONGEST_WISH_SECONDS:
-            self._refused_since = None
-            return False
-        is_first_of_its_flight = sent_at >= self._refused_at
-        if self._refused_since is None or now - self._refused_at > CHAIN_SECONDS:
-            self._refused_since = now
-        self._refused_at = now
-        if now + wish - self._refused_since > PATIENCE_SECONDS:
-            self._spacing_seconds, self._open_at = 0.0, now  # whoever still waits shall hear it at once
-            return False
-        if is_first_of_its_flight:
-            step = min(wish, max(LEAST_STEP_SECONDS, self._spacing_seconds / 2))
-            self._spacing_seconds = min(self._spacing_seconds + step, LONGEST_SPACING_SECONDS)
-            self._paced_at = now
-        self._open_at = max(self._open_at, now + wish)
-        return True
+    def _is_next(self, place: Place) -> bool:
+        at_once = self._at_once() if callable(self._at_once) else self._at_once
+        return self._waiting[0] is place and (at_once is None or self._in_flight < at_once)

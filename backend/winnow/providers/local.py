@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -70,19 +71,21 @@ class LocalEmbedder(Embedder):
     async def embed(self, texts: Sequence[str], *, input_type: InputType) -> EmbeddingResult:
         """One unit vector of 256 dimensions for each text; other tasks of the event loop run meanwhile."""
         prefixed = with_prefix(texts, self._identity, input_type)
-        vectors = await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, prefixed)
-        return EmbeddingResult(vectors=vectors, model=MODEL)
+        vectors, seconds = await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, prefixed)
+        return EmbeddingResult(vectors=vectors, model=MODEL, requests=1, texts=len(prefixed), seconds=seconds)
 
     @override
     async def close(self) -> None:
         """Ends the thread, after the batch it is working on."""
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
-    def _embed(self, texts: list[str]) -> NDArray[np.float32]:
+    def _embed(self, texts: list[str]) -> tuple[NDArray[np.float32], float]:
+        """The vectors, and the seconds they took on the thread."""
+        started = time.perf_counter()
         utf8_sizes(texts)
         if self._model is None:
             self._model = TokenVectors.load()
-        return self._model.unit_means(texts)
+        return self._model.unit_means(texts), time.perf_counter() - started
 
 
 class TokenVectors:

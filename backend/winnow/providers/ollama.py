@@ -8,38 +8,29 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from typing_extensions import override
 
-from winnow.domain.spaces import EmbedderIdentity
-from winnow.errors import (
-    AnswerInvalid,
-    SetupFault,
-)
-from winnow.providers.base import Embedder, EmbeddingResult, InputType
+from winnow.errors import AnswerInvalid, SetupFault
+from winnow.providers.batching import RequestLimits
 from winnow.providers.checking import checked_vectors
-from winnow.providers.line import Line
-from winnow.providers.models import with_prefix
+from winnow.providers.endpoint import Answer, Endpoint
 from winnow.providers.patience import Patience
-from winnow.providers.portions import Answer, PortionedRequests, RequestLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from winnow.providers.address import ServerName
     from winnow.providers.ollama_client import OllamaServer
 
 # Ollama works the texts of a request one by one. Small requests cost it nothing, and on a slow machine they are
-# answered within the timeout where one of hundreds of texts never would be.
-LIMITS = RequestLimits(texts=32, size_bytes=64 * 1024)
-REQUESTS_IN_FLIGHT = 2
+# answered within the timeout where one of hundreds of texts never would be. 64 KiB of text.
+LIMITS = RequestLimits(texts=32, tokens=16 * 1024)
+# One is worked while the next one travels; of more, Ollama lets all others wait.
+AT_ONCE = 2
 KEEP_ALIVE = "30m"
 
 
-class OllamaEmbedder(Embedder):
-    """Embeds with a model of an Ollama server; at most two requests are in flight, each of up to 32 texts.
-
-    Texts are never cut silently: `truncate` is off, so one that is too long is refused by the server.
+class OllamaEndpoint(Endpoint):
+    """A model of an Ollama server. Texts are never cut silently: `truncate` is off, so too long ones are refused.
 
     Args:
-        server: asked, and closed with the embedder.
+        server: asked, and closed with the endpoint.
         model: as `ollama list` names it.
         first_timeout_seconds: for one answer while the model may have to be loaded.
         timeout_seconds: for one answer otherwise.
@@ -54,49 +45,31 @@ class OllamaEmbedder(Embedder):
     """
 
     def __init__(
-        self,
-        *,
-        server: OllamaServer,
-        model: str,
-        document_prefix: str,
-        query_prefix: str,
-        first_timeout_seconds: float,
-        timeout_seconds: float,
+        self, *, server: OllamaServer, model: str, first_timeout_seconds: float, timeout_seconds: float
     ) -> None:
         self._server = server
-        self._identity = EmbedderIdentity(
-            provider="ollama",
-            model=model.removesuffix(":latest"),  # Ollama's own default: one model, one vector space
-            document_prefix=document_prefix,
-            query_prefix=query_prefix,
-        )
+        self._model = model
         self._patience = Patience(first_seconds=first_timeout_seconds, usual_seconds=timeout_seconds)
-        self._requests = PortionedRequests(self._ask, limits=LIMITS, line=Line(at_once=REQUESTS_IN_FLIGHT))
 
     @property
     @override
-    def identity(self) -> EmbedderIdentity:
-        """The model without `:latest`, and the prefixes in use."""
-        return self._identity
+    def shown(self) -> str:
+        """`Ollama at` its URL."""
+        return self._server.name.shown
 
     @override
-    async def embed(self, texts: Sequence[str], *, input_type: InputType) -> EmbeddingResult:
+    async def ask(self, texts: list[str]) -> Answer:
         """One vector for each text, as the server gives it (unit length with current versions)."""
-        prefixed = with_prefix(texts, self._identity, input_type)
-        answer = await self._requests.answer(prefixed, is_patient=input_type != "query")
-        return EmbeddingResult(vectors=answer.vectors, model=self._identity.model, tokens=answer.tokens)
+        body = {"model": self._model, "input": texts, "truncate": False, "keep_alive": KEEP_ALIVE}
+        content = await self._server.post("/api/embed", body, patience=self._patience, texts=texts)
+        answer = decode_answer(content, expected=len(texts), server=self._server.name)
+        self._patience.answered()
+        return answer
 
     @override
     async def close(self) -> None:
         """Closes the pooled connections."""
         await self._server.close()
-
-    async def _ask(self, texts: list[str]) -> Answer:
-        body = {"model": self._identity.model, "input": texts, "truncate": False, "keep_alive": KEEP_ALIVE}
-        content = await self._server.post("/api/embed", body, patience=self._patience, texts=texts)
-        answer = decode_answer(content, expected=len(texts), server=self._server.name)
-        self._patience.answered()
-        return answer
 
 
 def decode_answer(content: bytes, *, expected: int, server: ServerName) -> Answer:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import httpx
 import ollama
+from pydantic import SecretStr
 from typing_extensions import override
 
 from winnow.errors import (
     KeyRefused,
     ModelNotFound,
     ProviderBusy,
+    ProviderTimeout,
     ProviderUnavailable,
     SetupFault,
     TextTooLong,
@@ -22,7 +24,7 @@ from winnow.errors import (
 )
 from winnow.providers.address import ServerName
 from winnow.providers.patience import no_answer_within
-from winnow.providers.refusals import server_words, translate_common
+from winnow.providers.refusals import batch_refused, server_words, translate_common
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -40,13 +42,20 @@ class OllamaServer:
 
     Args:
         address: of the server; the environment's `OLLAMA_HOST` and `OLLAMA_API_KEY` are not read.
+        api_key: of a gateway before it, sent to this address only; None sends none.
+        key_setting: where the key was set, for messages.
     """
 
-    def __init__(self, address: ServerAddress) -> None:
-        self.name = ServerName(shown=f"Ollama at {address.shown}", url_setting=address.setting)
+    def __init__(self, address: ServerAddress, *, api_key: SecretStr | None = None, key_setting: str = "") -> None:
+        self.name = ServerName(
+            shown=f"Ollama at {address.shown}",
+            url_setting=address.setting,
+            key_setting=key_setting if api_key else "",
+        )
+        self._secrets = [api_key.get_secret_value()] if api_key else []
         self._client = _RawClient(
             host=address.url,
-            auth=_OnlyTheseCredentials(address),
+            auth=_OnlyTheseCredentials(address, api_key),
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),  # the whole answer's time is kept in `post`
             trust_env=not address.is_loopback,  # a proxy cannot reach this machine's own loopback
             follow_redirects=False,  # texts go to the server that was chosen, to no other
@@ -55,29 +64,32 @@ class OllamaServer:
     async def post(
         self, path: str, body: Mapping[str, object], *, patience: Patience, texts: Sequence[str] = ()
     ) -> bytes:
-        """The body of the answer; `texts` are kept out of messages where the server repeats them.
+        """The body of the answer.
 
+        `texts` are kept out of messages where the server repeats them, and are counted when it refuses their number.
         The caller tells `patience` of a good answer, once it has looked at it.
 
         Raises:
             Transient: no connection, no answer in time, or a server error.
-            WinnowError: a refusal, translated by `translate_refusal`.
+            BatchRefused: too many texts.
+            WinnowError: another refusal, translated by `translate_refusal`.
         """
         seconds = patience.seconds
         try:
             async with asyncio.timeout(seconds):
                 return await self._client.raw("POST", path, json=body)
         except ollama.ResponseError as error:
-            words = server_words(error.error, texts=texts)
-            refused = translate_refusal(
+            words = server_words(error.error, secrets=self._secrets, texts=texts)
+            refused = batch_refused(error.status_code, words, sent=len(texts)) or translate_refusal(
                 error.status_code, words, server=self.name, path=path, model=str(body.get("model"))
             )
             if isinstance(refused, ProviderUnavailable):
                 patience.unanswered()
-            raise refused from error
+            shows_key = any(secret in f"{error} {error.error}" for secret in self._secrets)
+            raise refused from (None if shows_key else error)
         except (TimeoutError, httpx.TimeoutException) as error:
             patience.unanswered()
-            raise ProviderUnavailable(no_answer_within(seconds, shown=self.name.shown)) from error
+            raise ProviderTimeout(no_answer_within(seconds, shown=self.name.shown)) from error
         except (ConnectionError, httpx.HTTPError, AttributeError) as error:
             # AttributeError: the client trips over an error whose body is JSON but no object; a gateway's, then.
             patience.unanswered()
@@ -98,16 +110,17 @@ class _RawClient(ollama.AsyncClient):
 
 
 class _OnlyTheseCredentials(httpx.Auth):
-    """Sends the address's own credentials or none: the client would add `OLLAMA_API_KEY` of the environment."""
+    """Sends the key, the URL's credentials, or none: the client would add `OLLAMA_API_KEY` of the environment."""
 
-    def __init__(self, address: ServerAddress) -> None:
-        self._basic_auth = address.basic_auth
+    def __init__(self, address: ServerAddress, api_key: SecretStr | None) -> None:
+        bearer = SecretStr(f"Bearer {api_key.get_secret_value()}") if api_key else None
+        self._authorization = bearer or address.basic_auth
 
     @override
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         request.headers.pop("Authorization", None)
-        if self._basic_auth is not None:
-            request.headers["Authorization"] = self._basic_auth.get_secret_value()
+        if self._authorization is not None:
+            request.headers["Authorization"] = self._authorization.get_secret_value()
         yield request
 
 
@@ -117,7 +130,10 @@ def translate_refusal(status: int, words: str, *, server: ServerName, path: str,
     if status in (Status.SERVICE_UNAVAILABLE, Status.TOO_MANY_REQUESTS):
         return ProviderBusy(f"{shown} is busy: {words or status}")
     if status in (Status.UNAUTHORIZED, Status.FORBIDDEN):
-        return KeyRefused(f"{shown} refuses the credentials; put them in {setting}: http://user:password@host")
+        where = f"put them in {setting}: http://user:password@host"
+        return KeyRefused(
+            f"{shown} refuses the credentials; {f'check {server.key_setting}' if server.key_setting else where}"
+        )
     if status == Status.NOT_FOUND and "model" in words.lower():
         return ModelNotFound(f"{shown} does not have the model {model}; run: ollama pull {model}")
     if status == Status.NOT_FOUND:

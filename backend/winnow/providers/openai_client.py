@@ -13,6 +13,7 @@ from winnow.errors import (
     KeyRefused,
     ModelNotFound,
     ProviderBusy,
+    ProviderTimeout,
     ProviderUnavailable,
     QuotaExhausted,
     SetupFault,
@@ -20,8 +21,7 @@ from winnow.errors import (
 )
 from winnow.providers.address import ServerName
 from winnow.providers.patience import no_answer_within
-from winnow.providers.portions import BatchRefused
-from winnow.providers.refusals import batch_cap, retry_after_seconds, server_words, translate_common
+from winnow.providers.refusals import batch_refused, retry_after_seconds, server_words, translate_common
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -38,7 +38,6 @@ _ACCOUNT_HEADERS = ("Authorization", "OpenAI-Organization", "OpenAI-Project")
 
 # Google's compatible endpoint answers 400 to a wrong key.
 _BAD_KEY = "API key not valid"
-_ABOUT_THE_BATCH = (Status.BAD_REQUEST, Status.REQUEST_ENTITY_TOO_LARGE, Status.UNPROCESSABLE_ENTITY)
 
 
 class OpenAIServer:
@@ -99,7 +98,7 @@ class OpenAIServer:
             raise refused from (None if self._shows_key(error) else error)
         except (TimeoutError, openai.APITimeoutError) as error:
             patience.unanswered()
-            raise ProviderUnavailable(no_answer_within(seconds, shown=self.name.shown)) from error
+            raise ProviderTimeout(no_answer_within(seconds, shown=self.name.shown)) from error
         except openai.OpenAIError as error:
             patience.unanswered()
             raise ProviderUnavailable(
@@ -124,8 +123,8 @@ class OpenAIServer:
     def _refusal(self, error: openai.APIStatusError, *, model: str, texts: Sequence[str]) -> Exception:
         secrets = [self._api_key.get_secret_value()] if self._api_key else []
         words = server_words(error.body, secrets=secrets, texts=texts)
-        if error.status_code in _ABOUT_THE_BATCH and (cap := batch_cap(words, sent=len(texts))):
-            return BatchRefused(cap)
+        if refused := batch_refused(error.status_code, words, sent=len(texts)):
+            return refused
         return translate_refusal(
             error.status_code,
             words,

@@ -2,76 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from winnow.errors import SomeInvalid
+from winnow.errors import ProviderTimeout, SomeInvalid, TextTooLong
+from winnow.providers.batching import AdaptiveLimits, first_portion, request_tokens
 from winnow.providers.checking import checked_vectors, utf8_sizes
+from winnow.providers.endpoint import BatchRefused
 from winnow.providers.line import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from winnow.providers.batching import RequestLimits
+    from winnow.providers.endpoint import Answer, Endpoint
+
 KEPT_VECTORS = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestLimits:
-    """The most that goes into one request: number of texts, and their sum in bytes of UTF-8."""
-
-    texts: int
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """One server's answer: float32 vectors of shape (texts, dimensions), and the tokens it counted, if it told."""
-
-    vectors: NDArray[np.float32]
-    tokens: int | None = None
-
-
-class BatchRefused(Exception):
-    """The server takes at most `cap` texts in a request; raised by an `ask`, never seen outside `PortionedRequests`."""
-
-    def __init__(self, cap: int) -> None:
-        super().__init__(cap)
-        self.cap = cap
-
-
-def first_portion(sizes: Sequence[int], limits: RequestLimits) -> int:
-    """How many of the leading texts, `sizes` bytes each, make one request: as many as fit, and at least one.
-
-    A text that is too large alone is still sent: only the server knows for certain, and its refusal names the reason.
-    """
-    total = 0
-    for count, size in enumerate(sizes[: limits.texts]):
-        total += size
-        if count and total > limits.size_bytes:
-            return count
-    return min(len(sizes), limits.texts)
-
-
 class PortionedRequests:
-    """Sends texts in portions through `ask`, one after the other, each when it is the batch's turn in the line.
+    """Sends texts to an endpoint in portions, one after the other, each when it is the batch's turn in the line.
 
     Equal texts are sent once. When a later portion fails, the good vectors of the earlier ones are kept (the latest
     4,096) for the call that tries again: a text is paid for once even though the caller gets all or nothing.
     """
 
-    def __init__(
-        self, ask: Callable[[list[str]], Awaitable[Answer]], *, limits: RequestLimits, line: Line | None = None
-    ) -> None:
-        self._ask = ask
+    def __init__(self, endpoint: Endpoint, *, limits: RequestLimits, line: Line | None = None) -> None:
+        self._endpoint = endpoint
         self._line = line or Line()
         self._kept: dict[str, NDArray[np.float32]] = {}
-        self.limits = limits
+        self._limits = AdaptiveLimits(limits)
 
-    async def answer(self, texts: Sequence[str], *, is_patient: bool = True) -> Answer:
+    async def vectors(self, texts: Sequence[str], *, is_patient: bool = True) -> NDArray[np.float32]:
         """Vectors for `texts`, in their order.
 
         Args:
@@ -80,45 +45,51 @@ class PortionedRequests:
 
         Raises:
             SomeInvalid: some texts got no usable vector, or two portions came back with vectors of different lengths.
-            WinnowError: whatever `ask` raises.
+            WinnowError: whatever the endpoint raises.
         """
-        sizes = dict(zip(texts, utf8_sizes(texts), strict=True))
-        found = {text: self._kept.pop(text) for text in sizes if text in self._kept}
+        tokens = {text: request_tokens(size) for text, size in zip(texts, utf8_sizes(texts), strict=True)}
+        found = {text: self._kept.pop(text) for text in tokens if text in self._kept}
         useless: dict[str, str] = {}
-        counted: list[int | None] = []
-        place = self._line.place(len(sizes))
+        place = self._line.place(len(tokens))
         try:
-            while missing := [text for text in sizes if text not in found and text not in useless]:
-                request = partial(self._ask_portion, missing, [sizes[text] for text in missing])
-                portion, answer = await self._line.ask(place, request, is_patient=is_patient)
+            while missing := [text for text in tokens if text not in found and text not in useless]:
+                sizes = [tokens[text] for text in missing]
+                request = partial(self._ask_portion, missing, sizes)
+                about = sum(sizes[: first_portion(sizes, self._limits.now)])
+                portion, answer = await self._line.ask(place, request, tokens=about, is_patient=is_patient)
                 if isinstance(answer, SomeInvalid):
                     found.update({portion[at]: vector for at, vector in answer.good.items()})
                     useless.update({portion[at]: what for at, what in answer.bad.items()})
                 elif answer is not None:
                     found.update(zip(portion, answer.vectors, strict=True))
-                    counted.append(answer.tokens)
         except BaseException:  # a cancelled call has paid for its portions, too
             self._keep(found)
             raise
-        told = [tokens for tokens in counted if tokens is not None]
         if useless:
             raise _some_invalid(texts, found, useless)
-        vectors = checked_vectors([found[text] for text in texts], expected=len(texts))
-        return Answer(vectors=vectors, tokens=sum(told) if told else None)
+        return checked_vectors([found[text] for text in texts], expected=len(texts))
 
     async def _ask_portion(
-        self, missing: Sequence[str], sizes: Sequence[int]
+        self, missing: Sequence[str], tokens: Sequence[int]
     ) -> tuple[Sequence[str], Answer | SomeInvalid | None]:
         """A portion of the size that is known to be taken when its turn has come; None: it was still too large."""
-        portion = list(missing[: first_portion(sizes, self.limits)])
+        count = first_portion(tokens, self._limits.now)
+        portion, sizes = list(missing[:count]), tokens[:count]
+        answer: Answer | SomeInvalid
         try:
-            return portion, await self._ask(portion)
+            answer = await self._endpoint.ask(portion)
         except SomeInvalid as error:
-            return portion, error
+            answer = error
         except BatchRefused as refusal:
-            most = min(self.limits.texts, refusal.cap, len(portion) - 1)
-            self.limits = replace(self.limits, texts=max(1, most))
+            if count == 1:
+                raise TextTooLong from refusal
+            self._limits.refused(sizes, named=refusal.cap)
             return portion, None
+        except ProviderTimeout:
+            self._limits.unanswered(sizes)
+            raise
+        self._limits.answered(was_full=count < len(missing))
+        return portion, answer
 
     def _keep(self, found: dict[str, NDArray[np.float32]]) -> None:
         self._kept.update(found)

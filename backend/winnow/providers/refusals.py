@@ -7,7 +7,9 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus as Status
 from typing import TYPE_CHECKING
 
+from winnow.domain.pacing import RateLimits
 from winnow.errors import ProviderUnavailable, SetupFault, TextRefused, TextTooLong, WinnowError
+from winnow.providers.endpoint import BatchRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,10 +28,21 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _NOT_A_NUMBER = re.compile(r"\bNaN\b")
-_BATCH = re.compile(r"batch.?size|in one batch|too many inputs|number of inputs", re.IGNORECASE)
+# llama.cpp's "physical batch size" is about the tokens of one text.
+_BATCH = re.compile(r"(?<!physical )batch.?size|in one batch|too many inputs|number of inputs", re.IGNORECASE)
 _CAP = re.compile(
     r"(?:batch.?size|at most|maximum\w*|larger than|less than|limit\w*|exceed)\D{0,40}?(\d+)", re.IGNORECASE
 )
+# OpenAI: "Requested 400000 tokens, max 300000 tokens per request".
+_TOKENS_OF_REQUEST = re.compile(r"tokens per request", re.IGNORECASE)
+_ABOUT_THE_BATCH = (Status.BAD_REQUEST, Status.REQUEST_ENTITY_TOO_LARGE, Status.UNPROCESSABLE_ENTITY)
+# "maximum context length is 8192 tokens", "maximum input length is 8192 tokens", "must have less than 512 tokens",
+# "larger than the max context size (512 tokens)", "physical batch size (current batch size: 512)".
+_CONTEXT = re.compile(
+    r"(?:(?:context|input) (?:length|size)(?: is| of)?|must have (?:less|fewer) than|current batch size)\W{0,3}(\d+)",
+    re.IGNORECASE,
+)
+LEAST_CONTEXT = 32  # tokens; a smaller number means something else
 _WEATHER = (Status.REQUEST_TIMEOUT, Status.CONFLICT, Status.FAILED_DEPENDENCY, Status.TOO_EARLY)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -88,7 +101,7 @@ def translate_common(status: int, words: str, *, shown: str) -> WinnowError:
     said = f"{shown} refuses ({status}): {words or 'no reason given'}"
     about_the_text = status in (Status.BAD_REQUEST, Status.UNPROCESSABLE_ENTITY, Status.INTERNAL_SERVER_ERROR)
     if status == Status.REQUEST_ENTITY_TOO_LARGE or (about_the_text and says_too_long(words)):
-        return TextTooLong(said)
+        return TextTooLong(said, context_tokens=named_context(words))
     if about_the_text and says_not_a_number(words):
         return TextRefused(f"{shown}: the model computes NaN for this text")
     if status in _WEATHER or (status >= Status.INTERNAL_SERVER_ERROR and status != Status.NOT_IMPLEMENTED):
@@ -100,15 +113,32 @@ def translate_common(status: int, words: str, *, shown: str) -> WinnowError:
     return SetupFault(said)
 
 
-def batch_cap(words: str, *, sent: int) -> int | None:
-    """How many texts the server takes in one request, if `words` refuse the `sent` ones for their number.
+def named_context(words: str) -> int | None:
+    """The tokens that a text may have by the words of a server that refused a longer one; None: it does not say."""
+    named = [int(number) for number in _CONTEXT.findall(words)]
+    return min((number for number in named if number >= LEAST_CONTEXT), default=None)
 
-    The number it names (`batch size 100 > maximum allowed batch size 32`), else half of what was sent.
+
+def batch_refused(status: int, words: str, *, sent: int) -> BatchRefused | None:
+    """Whether so many texts together are refused, and each by itself might be taken; with the number that is named.
+
+    A 413 that says nothing of a text's length may come from a gateway, and be about the whole request.
     """
-    if sent < 2 or not _BATCH.search(words):  # noqa: PLR2004 - one text is not a batch
+    if sent < 2 or status not in _ABOUT_THE_BATCH:  # noqa: PLR2004 - one text is not a batch
         return None
-    named = [int(number) for number in _CAP.findall(words) if 0 < int(number) < sent]
-    return min(named, default=sent // 2)
+    if _BATCH.search(words):
+        return BatchRefused(batch_cap(words, sent=sent))
+    if _TOKENS_OF_REQUEST.search(words) or (status == Status.REQUEST_ENTITY_TOO_LARGE and not says_too_long(words)):
+        return BatchRefused(None)
+    return None
+
+
+def batch_cap(words: str, *, sent: int) -> int | None:
+    """How many texts the server takes in one request, if its words name a number smaller than the `sent` ones.
+
+    `batch size 100 > maximum allowed batch size 32` names 32.
+    """
+    return min((int(number) for number in _CAP.findall(words) if 0 < int(number) < sent), default=None)
 
 
 def retry_after_seconds(headers: Mapping[str, str], *, now: datetime) -> float | None:
@@ -133,6 +163,21 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: datetime) -> float |
         if headers.get(f"x-ratelimit-remaining-{what}") == "0"
     ]
     return max((wait for wait in waits if wait is not None), default=None)
+
+
+def rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
+    """What the `x-ratelimit-*` headers of an answer say of limits a minute; None: nothing."""
+    limits = RateLimits(
+        requests=_number(headers.get("x-ratelimit-limit-requests")),
+        requests_left=_number(headers.get("x-ratelimit-remaining-requests")),
+        tokens=_number(headers.get("x-ratelimit-limit-tokens")),
+        tokens_left=_number(headers.get("x-ratelimit-remaining-tokens")),
+    )
+    return limits if limits.requests or limits.tokens else None
+
+
+def _number(value: str | None) -> float | None:
+    return float(value) if value and re.fullmatch(r"\d{1,12}", value) else None
 
 
 def duration_seconds(value: str) -> float | None:

@@ -1,0 +1,394 @@
+"""Of several servers of one model the first healthy one is asked, and never one of another space."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+from typing_extensions import override
+
+from winnow.errors import (
+    AnswerInvalid,
+    KeyRefused,
+    ModelNotFound,
+    ProviderBusy,
+    ProviderTimeout,
+    ProviderUnavailable,
+    SetupFault,
+    SpaceMismatch,
+    TextRefused,
+    TextTooLong,
+    WinnowError,
+)
+from winnow.providers.endpoint import Answer, BatchRefused, Endpoint
+from winnow.providers.failover import FIRST_REST_SECONDS, LONGEST_REST_SECONDS, FailOver
+from winnow.providers.instrumentation import Instrumented, accounted
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+SENTENCE = "the fixed sentence"
+SPACE = [3.0, 4.0, 0.0]
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Server(Endpoint):
+    """Embeds everything as `vector`, unless `error` says otherwise; `refuses` are errors for texts alone."""
+
+    def __init__(self, name: str, vector: Sequence[float] = SPACE) -> None:
+        self.name = name
+        self.vector = vector
+        self.error: WinnowError | None = None
+        self.refuses: Exception | None = None
+        self.asked: list[list[str]] = []
+        self.blocked: asyncio.Event | None = None
+        self.is_closed = False
+
+    @property
+    @override
+    def shown(self) -> str:
+        return f"http://{self.name}"
+
+    @property
+    def batches(self) -> int:
+        return sum(texts != [SENTENCE] for texts in self.asked)
+
+    @property
+    def looks(self) -> int:
+        return len(self.asked) - self.batches
+
+    @override
+    async def ask(self, texts: list[str]) -> Answer:
+        self.asked.append(texts)
+        if self.blocked is not None:
+            await self.blocked.wait()
+        if self.error is not None:
+            raise self.error
+        if self.refuses is not None and texts != [SENTENCE]:
+            raise self.refuses
+        return Answer(vectors=np.array([self.vector for _ in texts], "f4"), tokens=len(texts))
+
+    @override
+    async def close(self) -> None:
+        self.is_closed = True
+
+    def away(self) -> None:
+        self.error = ProviderUnavailable(f"http://{self.name} does not answer")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def first() -> Server:
+    return Server("first")
+
+
+@pytest.fixture
+def second() -> Server:
+    return Server("second")
+
+
+@pytest.fixture
+async def both(first: Server, second: Server, clock: Clock) -> AsyncIterator[FailOver]:
+    made = FailOver([first, second], sentence=SENTENCE, clock=clock)
+    yield made
+    await made.close()
+    assert first.is_closed
+    assert second.is_closed
+
+
+async def settle() -> None:
+    """Looks in the background have ended, those at servers that answer at all."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_the_preferred_one_is_asked_and_the_spare_left_alone(
+    both: FailOver, first: Server, second: Server
+) -> None:
+    for _ in range(3):
+        await both.ask(["x"])
+    assert (first.batches, first.looks) == (3, 1)
+    assert not second.asked
+
+
+@pytest.mark.parametrize("error", [ProviderUnavailable("gone"), ProviderTimeout("slow")])
+async def test_one_that_does_not_answer_is_followed_by_the_next_at_once(
+    both: FailOver, first: Server, second: Server, error: WinnowError
+) -> None:
+    await both.ask(["x"])
+    first.error = error
+    with capture_logs() as logs:
+        answer = await both.ask(["y", "z"])
+        await both.ask(["w"])
+    assert len(answer.vectors) == 2
+    assert (first.batches, second.batches) == (2, 2), "the dead one costs the next batch nothing"
+    told = [(entry["event"], entry["endpoint"], entry["before"]) for entry in logs]
+    assert told == [("provider.failed_over", "http://second", "http://first")]
+    assert both.shown == "http://second"
+
+
+async def test_the_preferred_one_comes_back_after_a_look_at_which_no_batch_waits(
+    both: FailOver, first: Server, second: Server, clock: Clock
+) -> None:
+    await both.ask(["x"])
+    first.away()
+    await both.ask(["x"])
+    first.error, first.blocked = None, asyncio.Event()
+    clock.now += FIRST_REST_SECONDS
+    with capture_logs() as logs:
+        await both.ask(["x"])
+        await both.ask(["x"])
+        await settle()
+        assert (first.looks, second.batches) == (2, 3), "one look, however many ask meanwhile"
+        first.blocked.set()
+        await settle()
+        await both.ask(["x"])
+    assert second.batches == 3
+    assert [(entry["event"], entry["endpoint"]) for entry in logs] == [("provider.failed_back", "http://first")]
+
+
+async def test_it_is_not_looked_at_before_it_has_rested_and_rests_ever_longer(
+    both: FailOver, first: Server, clock: Clock
+) -> None:
+    await both.ask(["x"])
+    first.away()
+    looked_at = []
+    for _ in range(4000):
+        before = first.looks
+        await both.ask(["x"])
+        await settle()
+        if first.looks > before:
+            looked_at.append(clock.now)
+        clock.now += 0.1
+    rests = np.diff(looked_at)
+    assert rests[0] == pytest.approx(2 * FIRST_REST_SECONDS, abs=0.2)
+    assert list(rests) == sorted(rests)
+    assert rests[-1] == pytest.approx(LONGEST_REST_SECONDS, abs=0.2)
+
+
+async def test_one_that_falls_again_with_the_next_batch_rests_longer(
+    both: FailOver, first: Server, clock: Clock
+) -> None:
+    first.refuses = ProviderTimeout("such a batch takes too long")
+    rests = []
+    for _ in range(4):
+        await both.ask(["x"])
+        fell_at, looks = clock.now, first.looks
+        while first.looks == looks:
+            clock.now += 0.25
+            await both.ask(["x"])
+            await settle()
+        rests.append(clock.now - fell_at)
+    assert rests == [1, 2, 4, 8]
+
+
+async def test_many_requests_that_fail_together_count_once(both: FailOver, first: Server, clock: Clock) -> None:
+    await both.ask(["x"])
+    first.blocked = asyncio.Event()
+    requests = [asyncio.create_task(both.ask(["x"])) for _ in range(8)]
+    await settle()
+    clock.now += 5
+    first.away()
+    first.blocked.set()
+    await asyncio.gather(*requests)
+    first.error = None
+    clock.now += FIRST_REST_SECONDS
+    await both.ask(["x"])
+    await settle()
+    before = first.batches
+    await both.ask(["x"])
+    assert first.batches == before + 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ProviderBusy("busy"), TextRefused("odd"), TextTooLong("long"), AnswerInvalid("NaN"), BatchRefused(32)],
+)
+async def test_a_busy_server_and_a_refused_text_are_no_reason_to_ask_another(
+    both: FailOver, first: Server, second: Server, error: Exception
+) -> None:
+    first.refuses = error
+    for _ in range(2):
+        with pytest.raises(type(error)) as caught:
+            await both.ask(["x"])
+        assert caught.value is error
+    assert not second.asked
+
+
+@pytest.mark.parametrize("error", [ModelNotFound("pull it"), KeyRefused("check the key")])
+async def test_a_spare_that_is_set_up_wrongly_fails_no_batch_and_is_told_of_once(
+    first: Server, second: Server, clock: Clock, error: WinnowError
+) -> None:
+    third = Server("third")
+    endpoint = FailOver([first, second, third], sentence=SENTENCE, clock=clock)
+    first.away()
+    second.error = error
+    with capture_logs() as logs:
+        for _ in range(100):
+            await endpoint.ask(["x"])
+            await settle()
+            clock.now += 1
+    assert third.batches == 100
+    told = [entry for entry in logs if entry["event"] == "provider.endpoint_unusable"]
+    assert [(entry["endpoint"], entry["because"], entry["log_level"]) for entry in told] == [
+        ("http://second", str(error), "warning")
+    ]
+    await endpoint.close()
+
+
+async def test_a_preferred_one_that_gets_its_model_back_is_used_again(
+    both: FailOver, first: Server, clock: Clock
+) -> None:
+    first.error = ModelNotFound("pull it")
+    await both.ask(["x"])
+    first.error = None
+    clock.now += FIRST_REST_SECONDS
+    await both.ask(["x"])
+    await settle()
+    await both.ask(["x"])
+    assert first.batches == 1
+
+
+async def test_when_all_are_away_each_is_named_and_each_is_tried(both: FailOver, first: Server, second: Server) -> None:
+    first.away()
+    second.away()
+    for _ in range(2):
+        with pytest.raises(ProviderUnavailable, match=r"none of 2 .*http://first does.*http://second does"):
+            await both.ask(["x"])
+    second.error = None
+    await both.ask(["x"])
+    assert second.batches == 1, "nothing better is to be had, so it is not left to rest"
+
+
+async def test_when_one_is_away_and_one_wrong_it_is_weather_and_else_the_set_up(
+    both: FailOver, first: Server, second: Server
+) -> None:
+    first.away()
+    second.error = ModelNotFound("pull it")
+    with pytest.raises(ProviderUnavailable, match="pull it"):
+        await both.ask(["x"])
+    first.error = ProviderTimeout("slow")
+    with pytest.raises(ProviderTimeout):
+        await both.ask(["x"])
+    first.error = KeyRefused("check the key")
+    with pytest.raises(SetupFault, match=r"check the key; pull it|pull it; check the key"):
+        await both.ask(["x"])
+
+
+# -- never to another vector space
+
+
+@pytest.mark.parametrize("vector", [[4.0, -3.0, 0.0], [3.0, 4.0, 1.5], [3.0, 4.0], [3.0, 4.0, 0.0, 0.0]])
+@pytest.mark.parametrize("is_given", [True, False])
+async def test_a_spare_of_another_space_is_not_used_and_told_of(
+    first: Server, clock: Clock, vector: list[float], is_given: bool
+) -> None:
+    other = Server("other", vector)
+    endpoint = FailOver([first, other], sentence=SENTENCE, fingerprint=SPACE if is_given else None, clock=clock)
+    await endpoint.ask(["x"])
+    first.away()
+    with capture_logs() as logs:
+        for _ in range(3):
+            with pytest.raises(ProviderUnavailable, match="http://other serves another model"):
+                await endpoint.ask(["x"])
+            clock.now += 100
+    assert other.batches == 0
+    told = [entry for entry in logs if entry["event"] == "provider.endpoint_unusable"]
+    assert ["another model" in entry["because"] for entry in told] == [True]
+    await endpoint.close()
+
+
+async def test_a_slightly_different_build_of_the_same_model_is_the_same_space(first: Server, clock: Clock) -> None:
+    spare = Server("spare", [3.0, 4.0, 0.5])
+    endpoint = FailOver([first, spare], sentence=SENTENCE, clock=clock)
+    await endpoint.ask(["x"])
+    first.away()
+    await endpoint.ask(["x"])
+    assert spare.batches == 1
+    await endpoint.close()
+
+
+async def test_with_a_fingerprint_even_the_preferred_and_the_only_one_must_match(clock: Clock) -> None:
+    other = Server("other", [4.0, -3.0, 0.0])
+    endpoint = FailOver([other], sentence=SENTENCE, fingerprint=SPACE, clock=clock)
+    with pytest.raises(SpaceMismatch, match="another model"):
+        await endpoint.ask(["x"])
+    assert other.batches == 0
+    other.vector = SPACE
+    await endpoint.ask(["x"])
+    assert other.batches == 1
+    await endpoint.close()
+
+
+async def test_a_server_that_was_away_must_show_itself_again(both: FailOver, first: Server, clock: Clock) -> None:
+    await both.ask(["x"])
+    first.away()
+    await both.ask(["x"])
+    first.error, first.vector = None, [4.0, -3.0, 0.0]
+    clock.now += FIRST_REST_SECONDS
+    before = first.batches
+    for _ in range(3):
+        await both.ask(["x"])
+        await settle()
+    assert first.batches == before
+
+
+async def test_a_server_that_cannot_embed_a_plain_sentence_is_not_used(both: FailOver, first: Server) -> None:
+    first.error = AnswerInvalid("it has zeros only")
+    await both.ask(["x"])
+    assert first.batches == 0
+
+
+async def test_a_single_one_is_asked_however_often_it_has_failed(first: Server, clock: Clock) -> None:
+    endpoint = FailOver([first], sentence=SENTENCE, clock=clock)
+    first.away()
+    for _ in range(3):
+        with pytest.raises(ProviderUnavailable, match=r"^http://first does not answer$"):
+            await endpoint.ask(["x"])
+    first.error = None
+    await endpoint.ask(["x"])
+    await endpoint.close()
+
+
+async def test_looks_are_charged_to_nobody_and_failures_to_whom_they_befell(
+    first: Server, second: Server, clock: Clock
+) -> None:
+    endpoint = FailOver([Instrumented(first), Instrumented(second)], sentence=SENTENCE, clock=clock)
+    await endpoint.ask(["x"])
+    first.away()
+    with accounted() as took:
+        await endpoint.ask(["x", "y"])
+    assert (took.requests, took.texts, took.tokens) == (3, 5, 3), "the first failed; then the sentence, and the texts"
+    clock.now += FIRST_REST_SECONDS
+    first.error = None
+    with accounted() as took:
+        await endpoint.ask(["x"])
+        await settle()
+    assert first.looks == 2
+    assert took.requests == 1
+    await endpoint.close()
+
+
+async def test_closing_ends_a_look(first: Server, second: Server, clock: Clock) -> None:
+    endpoint = FailOver([first, second], sentence=SENTENCE, clock=clock)
+    first.away()
+    await endpoint.ask(["x"])
+    first.blocked = asyncio.Event()
+    clock.now += FIRST_REST_SECONDS
+    await endpoint.ask(["x"])
+    await settle()
+    await endpoint.close()
+    assert not [task for task in asyncio.all_tasks() if "look at" in task.get_name()]
