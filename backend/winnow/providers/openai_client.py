@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from http import HTTPStatus as Status
 from typing import TYPE_CHECKING, Any
 
 import openai
+import orjson
 
 from winnow.errors import (
     KeyRefused,
@@ -36,6 +38,8 @@ CONNECT_SECONDS = 10
 # What the client would add to a request from the environment (OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID).
 _ACCOUNT_HEADERS = ("Authorization", "OpenAI-Organization", "OpenAI-Project")
 
+# {"error": …} with the status 200; an answer may hold an "error" that is null.
+_SUCCESS_THAT_IS_NONE = re.compile(rb'\s*\{\s*"error"\s*:\s*[^\sn]')
 # Google's compatible endpoint answers 400 to a wrong key.
 _BAD_KEY = "API key not valid"
 _ABOUT_THE_BATCH = (Status.BAD_REQUEST, Status.REQUEST_ENTITY_TOO_LARGE, Status.UNPROCESSABLE_ENTITY)
@@ -107,6 +111,8 @@ class OpenAIServer:
             ) from error
         if "html" in raw.headers.get("content-type", ""):
             raise SetupFault(f"{self.name.shown} answers with a web page; does {self.name.url_setting} end in /v1?")
+        if _SUCCESS_THAT_IS_NONE.match(raw.content):
+            raise self._no_success(raw.content, model=model, texts=texts)
         return raw
 
     async def close(self) -> None:
@@ -121,9 +127,12 @@ class OpenAIServer:
         elif self._basic_auth is not None:
             request.headers["Authorization"] = self._basic_auth.get_secret_value()
 
+    @property
+    def _secrets(self) -> list[str]:
+        return [self._api_key.get_secret_value()] if self._api_key else []
+
     def _refusal(self, error: openai.APIStatusError, *, model: str, texts: Sequence[str]) -> Exception:
-        secrets = [self._api_key.get_secret_value()] if self._api_key else []
-        words = server_words(error.body, secrets=secrets, texts=texts)
+        words = server_words(error.body, secrets=self._secrets, texts=texts)
         if error.status_code in _ABOUT_THE_BATCH and (cap := batch_cap(words, sent=len(texts))):
             return BatchRefused(cap)
         return translate_refusal(
@@ -134,6 +143,19 @@ class OpenAIServer:
             model=model,
             retry_after=retry_after_seconds(error.response.headers, now=datetime.now(UTC)),
         )
+
+    def _no_success(self, content: bytes, *, model: str, texts: Sequence[str]) -> Exception:
+        """LM Studio answers 200 at paths it does not have; gateways do when the server behind them has failed."""
+        try:
+            error = orjson.loads(content)["error"]
+        except orjson.JSONDecodeError:
+            error = None
+        words = server_words(error, secrets=self._secrets, texts=texts)
+        if "endpoint" in words:
+            return SetupFault(f"{self.name.shown} says: {words}; does {self.name.url_setting} end in /v1?")
+        code = error.get("code") if isinstance(error, dict) else None
+        status = code if type(code) is int and code >= Status.BAD_REQUEST else Status.BAD_GATEWAY
+        return translate_refusal(status, words, codes=str(code), server=self.name, model=model, retry_after=None)
 
     def _shows_key(self, error: openai.APIStatusError) -> bool:
         return self._api_key is not None and self._api_key.get_secret_value() in f"{error} {error.body}"
