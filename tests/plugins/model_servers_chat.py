@@ -247,6 +247,7 @@ class OpenAIChatServer(OpenAIServer, ChatServer):
         context: tokens of prompt and answer together.
         told: what `/v1/models` says of each model beside its name, as vLLM or llama.cpp do.
         has_models: False: as servers do that have no such path.
+        success_at_any_path: as LM Studio does, which says in the body that it has no such path.
     """
 
     def __init__(self, *, dimensions: int = 64) -> None:
@@ -254,6 +255,7 @@ class OpenAIChatServer(OpenAIServer, ChatServer):
         self.context = 128_000
         self.told: dict[str, object] = {}
         self.has_models = True
+        self.success_at_any_path = False
 
     @override
     def _chats(self, path: str) -> bool:
@@ -261,6 +263,8 @@ class OpenAIChatServer(OpenAIServer, ChatServer):
 
     @override
     def _about(self, path: str, body: dict[str, Any]) -> Reply:
+        if path != "/v1/models" and self.success_at_any_path:
+            return json_reply({"error": f"Unexpected endpoint or method. (POST {path})"})
         if path != "/v1/models":
             return super()._about(path, body)
         if not self.has_models:
@@ -300,6 +304,13 @@ class OpenAIChatServer(OpenAIServer, ChatServer):
                 "system_fingerprint": "fp_560af6e559",
             }
         )
+
+    @override
+    def _own_refusal(
+        self, texts: Sequence[str], headers: Mapping[str, str], body: dict[str, Any]
+    ) -> Misbehaviour | None:
+        """Messages may be empty, texts to embed may not."""
+        return super()._own_refusal(texts if "input" in body else ["…"], headers, body)
 
     def _refused_parameter(self, body: dict[str, Any]) -> tuple[str, str] | None:
         for parameter in ("max_completion_tokens", "max_tokens"):

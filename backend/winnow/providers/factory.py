@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from winnow.domain.providers import ProviderKind
 from winnow.errors import InvalidSettings
 from winnow.providers.address import parse_address
 from winnow.providers.models import Prefixes, known_prefixes
 
 if TYPE_CHECKING:
+    from winnow.domain.providers import Provider as WrittenProvider
     from winnow.providers.address import ServerAddress
-    from winnow.providers.base import Embedder
+    from winnow.providers.base import Embedder, LanguageModel, ModelCatalogue
     from winnow.settings import Settings
 
 Provider = Literal["local", "ollama", "openai"]
@@ -109,3 +111,100 @@ def _prefixes(settings: Settings, known: Prefixes) -> Prefixes:
     return Prefixes(
         document=known.document if document is None else document, query=known.query if query is None else query
     )
+
+
+def build_language_model(
+    provider: WrittenProvider, model: str, *, first_timeout_seconds: float, timeout_seconds: float
+) -> LanguageModel:
+    """A language model of the provider; nothing is connected before its first prompt.
+
+    Raises:
+        InvalidSettings: the built-in model, no URL or one that is none, or OpenAI's own service without a key.
+    """
+    if provider.kind is ProviderKind.LOCAL:
+        raise InvalidSettings("the built-in model makes vectors and does not chat; choose ollama:MODEL or openai:MODEL")
+    from winnow.providers.spares import SparedLanguageModel  # noqa: PLC0415
+
+    models = [
+        _language_model(provider, address, model, first_timeout_seconds, timeout_seconds)
+        for address in _addresses(provider)
+    ]
+    return models[0] if len(models) == 1 else SparedLanguageModel(models)
+
+
+def build_catalogue(provider: WrittenProvider, *, timeout_seconds: float = 10) -> ModelCatalogue:
+    """What the provider's server says of its models. Raises as `build_language_model`, but for the built-in model."""
+    if provider.kind is ProviderKind.LOCAL:
+        from winnow.providers.local_catalogue import LocalCatalogue  # noqa: PLC0415
+
+        return LocalCatalogue()
+    from winnow.providers.spares import SparedCatalogue  # noqa: PLC0415
+
+    catalogues = [_catalogue(provider, address, timeout_seconds) for address in _addresses(provider)]
+    return catalogues[0] if len(catalogues) == 1 else SparedCatalogue(catalogues)
+
+
+def _language_model(
+    provider: WrittenProvider, address: ServerAddress, model: str, first_timeout_seconds: float, timeout_seconds: float
+) -> LanguageModel:
+    if provider.kind is ProviderKind.OLLAMA:
+        from winnow.providers.ollama_chat import OllamaChat  # noqa: PLC0415
+        from winnow.providers.ollama_client import OllamaServer  # noqa: PLC0415
+
+        return OllamaChat(
+            server=OllamaServer(address),
+            model=model,
+            first_timeout_seconds=first_timeout_seconds,
+            timeout_seconds=timeout_seconds,
+            at_once=provider.at_once,
+        )
+    from winnow.providers.openai_chat import OpenAIChat  # noqa: PLC0415
+    from winnow.providers.openai_client import OpenAIServer  # noqa: PLC0415
+
+    return OpenAIChat(
+        server=OpenAIServer(address, api_key=provider.api_key, key_setting=_key_words(provider)),
+        model=model,
+        first_timeout_seconds=first_timeout_seconds,
+        timeout_seconds=timeout_seconds,
+        at_once=provider.at_once,
+    )
+
+
+def _catalogue(provider: WrittenProvider, address: ServerAddress, timeout_seconds: float) -> ModelCatalogue:
+    if provider.kind is ProviderKind.OLLAMA:
+        from winnow.providers.ollama_catalogue import OllamaCatalogue  # noqa: PLC0415
+        from winnow.providers.ollama_client import OllamaServer  # noqa: PLC0415
+
+        return OllamaCatalogue(server=OllamaServer(address), timeout_seconds=timeout_seconds)
+    from winnow.providers.openai_catalogue import OpenAICatalogue  # noqa: PLC0415
+    from winnow.providers.openai_client import OpenAIServer  # noqa: PLC0415
+
+    server = OpenAIServer(address, api_key=provider.api_key, key_setting=_key_words(provider))
+    return OpenAICatalogue(server=server, timeout_seconds=timeout_seconds)
+
+
+def _addresses(provider: WrittenProvider) -> list[ServerAddress]:
+    """Of the provider's servers, at least one."""
+    words = _url_words(provider)
+    port = OLLAMA_PORT if provider.kind is ProviderKind.OLLAMA else None
+    addresses = [parse_address(url, setting=words, default_port=port) for url in provider.urls]
+    if not addresses:
+        raise InvalidSettings(f"{words} is missing; give one like http://host:port")
+    has_key = provider.api_key is not None and provider.api_key.get_secret_value()
+    if provider.kind is ProviderKind.OPENAI and not has_key and any(address.is_openai for address in addresses):
+        raise InvalidSettings(f"{_key_words(provider)} is missing, and OpenAI's own service wants a key")
+    return addresses
+
+
+def _url_words(provider: WrittenProvider) -> str:
+    """Where the URL is set, as messages say it."""
+    if provider.id is None:
+        return "WINNOW_OLLAMA_URL" if provider.kind is ProviderKind.OLLAMA else "WINNOW_OPENAI_URL"
+    return f"the URL of {provider.name} (winnow providers edit {provider.name})"
+
+
+def _key_words(provider: WrittenProvider) -> str:
+    """Where the key is set, as messages say it."""
+    if provider.id is None:
+        return "WINNOW_OPENAI_API_KEY"
+    return f"the key of {provider.name} (winnow providers edit {provider.name})"

@@ -27,7 +27,7 @@ from winnow.errors import (
 from winnow.providers.address import ServerName
 from winnow.providers.base import PullProgress
 from winnow.providers.patience import Patience, no_answer_within
-from winnow.providers.refusals import server_words, translate_common
+from winnow.providers.refusals import repeats, server_words, translate_common
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
@@ -122,7 +122,7 @@ class OllamaServer:
             )
             if isinstance(refused, ProviderUnavailable):
                 patience.unanswered()
-            raise refused from error
+            raise refused from (None if repeats(str(error.error), texts=texts) else error)
         except (TimeoutError, httpx.TimeoutException) as error:
             patience.unanswered()
             raise ProviderUnavailable(no_answer_within(seconds, shown=self.name.shown)) from error

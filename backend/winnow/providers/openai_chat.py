@@ -111,7 +111,7 @@ class OpenAIChat(LanguageModel):
         while True:
             request = request_in(dialect, system=system, prompt=prompt, schema=schema, max_output_tokens=output)
             try:
-                completion = await self._ask(request, texts=hidden([system, prompt]))
+                completion = await self._ask(request, private=hidden([system, prompt]))
             except TextTooLong:
                 raise
             except (TextRefused, SetupFault) as refused:
@@ -123,14 +123,14 @@ class OpenAIChat(LanguageModel):
                 self._dialect = dialect
                 return replace(completion, model=self._model, seconds=time.monotonic() - started)
 
-    async def _ask(self, request: dict[str, Any], *, texts: list[str]) -> Completion:
+    async def _ask(self, request: dict[str, Any], *, private: list[str]) -> Completion:
         raw = await self._server.ask(
             lambda client: client.chat.completions.with_raw_response.create(model=self._model, **request),
             patience=self._patience,
             model=self._model,
-            texts=texts,
+            private=private,
         )
-        completion = decode_completion(raw.content, shown=self._server.name.shown, texts=texts)
+        completion = decode_completion(raw.content, shown=self._server.name.shown, private=private)
         self._patience.answered()
         return completion
 
@@ -154,8 +154,10 @@ def request_in(
     return request | {"response_format": form}
 
 
-def decode_completion(content: bytes, *, shown: str, texts: list[str]) -> Completion:
+def decode_completion(content: bytes, *, shown: str, private: list[str]) -> Completion:
     """The text in the body of an answer of `/v1/chat/completions`, and its counts; what was thought is left out.
+
+    What is `private` is not repeated in errors.
 
     Raises:
         TextRefused: the model declines in words of its own, or a filter has stopped it.
@@ -170,7 +172,7 @@ def decode_completion(content: bytes, *, shown: str, texts: list[str]) -> Comple
         # the cause would carry what the model wrote into the log
         raise AnswerInvalid(f"{shown} gave an answer without readable text") from None
     if refusal:
-        raise TextRefused(f"{shown}: the model declines: {server_words(refusal, texts=texts)}")
+        raise TextRefused(f"{shown}: the model declines: {server_words(refusal, texts=private)}")
     if reason == "content_filter":
         raise TextRefused(f"{shown}: the server's content filter stopped the answer")
     truncated = reason == "length"

@@ -23,7 +23,7 @@ from winnow.errors import (
 from winnow.providers.address import ServerName
 from winnow.providers.patience import no_answer_within
 from winnow.providers.portions import BatchRefused
-from winnow.providers.refusals import batch_cap, retry_after_seconds, server_words, translate_common
+from winnow.providers.refusals import batch_cap, repeats, retry_after_seconds, server_words, translate_common
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -81,10 +81,12 @@ class OpenAIServer:
         patience: Patience,
         model: str,
         texts: Sequence[str] = (),
+        private: Sequence[str] = (),
     ) -> Any:
         """The raw answer (`.content`, `.headers`) of what `request` asks of the client by `with_raw_response`.
 
-        `texts` are kept out of messages where the server repeats them, and are counted when it refuses their number.
+        `texts` and what is `private` are kept out of messages where the server repeats them; `texts` are counted when
+        it refuses their number.
         The caller tells `patience` of a good answer, once it has looked at it.
 
         Raises:
@@ -97,10 +99,11 @@ class OpenAIServer:
             async with asyncio.timeout(seconds):
                 raw = await request(self._client)
         except openai.APIStatusError as error:
-            refused = self._refusal(error, model=model, texts=texts)
+            refused = self._refusal(error, model=model, texts=texts, private=private)
             if isinstance(refused, ProviderUnavailable):
                 patience.unanswered()
-            raise refused from (None if self._shows_key(error) else error)
+            is_telling = repeats(f"{error} {error.body}", secrets=self._secrets, texts=[*texts, *private])
+            raise refused from (None if is_telling else error)
         except (TimeoutError, openai.APITimeoutError) as error:
             patience.unanswered()
             raise ProviderUnavailable(no_answer_within(seconds, shown=self.name.shown)) from error
@@ -112,7 +115,7 @@ class OpenAIServer:
         if "html" in raw.headers.get("content-type", ""):
             raise SetupFault(f"{self.name.shown} answers with a web page; does {self.name.url_setting} end in /v1?")
         if _SUCCESS_THAT_IS_NONE.match(raw.content):
-            raise self._no_success(raw.content, model=model, texts=texts)
+            raise self._no_success(raw.content, model=model, private=[*texts, *private])
         return raw
 
     async def close(self) -> None:
@@ -131,8 +134,10 @@ class OpenAIServer:
     def _secrets(self) -> list[str]:
         return [self._api_key.get_secret_value()] if self._api_key else []
 
-    def _refusal(self, error: openai.APIStatusError, *, model: str, texts: Sequence[str]) -> Exception:
-        words = server_words(error.body, secrets=self._secrets, texts=texts)
+    def _refusal(
+        self, error: openai.APIStatusError, *, model: str, texts: Sequence[str], private: Sequence[str]
+    ) -> Exception:
+        words = server_words(error.body, secrets=self._secrets, texts=[*texts, *private])
         if error.status_code in _ABOUT_THE_BATCH and (cap := batch_cap(words, sent=len(texts))):
             return BatchRefused(cap)
         return translate_refusal(
@@ -144,21 +149,18 @@ class OpenAIServer:
             retry_after=retry_after_seconds(error.response.headers, now=datetime.now(UTC)),
         )
 
-    def _no_success(self, content: bytes, *, model: str, texts: Sequence[str]) -> Exception:
+    def _no_success(self, content: bytes, *, model: str, private: Sequence[str]) -> Exception:
         """LM Studio answers 200 at paths it does not have; gateways do when the server behind them has failed."""
         try:
             error = orjson.loads(content)["error"]
         except orjson.JSONDecodeError:
             error = None
-        words = server_words(error, secrets=self._secrets, texts=texts)
+        words = server_words(error, secrets=self._secrets, texts=private)
         if "endpoint" in words:
             return SetupFault(f"{self.name.shown} says: {words}; does {self.name.url_setting} end in /v1?")
         code = error.get("code") if isinstance(error, dict) else None
         status = code if type(code) is int and code >= Status.BAD_REQUEST else Status.BAD_GATEWAY
         return translate_refusal(status, words, codes=str(code), server=self.name, model=model, retry_after=None)
-
-    def _shows_key(self, error: openai.APIStatusError) -> bool:
-        return self._api_key is not None and self._api_key.get_secret_value() in f"{error} {error.body}"
 
 
 def translate_refusal(
