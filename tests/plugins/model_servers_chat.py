@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,12 +90,14 @@ class ChatServer(ModelServer):
             behaviour = self._about_next.pop(0) if self._about_next else None
         if self.api_key is not None and headers.get("authorization") != f"Bearer {self.api_key}":
             behaviour = Behaviour("key_refused")
-        if behaviour is None:
-            return self._about(path, body)
-        if behaviour.name == "cut":
-            whole = self._about(path, body)
-            return Reply(whole.status, whole.content, headers=whole.headers, cut=True)
-        return self._reply((), headers, body, behaviour)
+        if behaviour is not None and behaviour.name not in ("cut", "slow"):
+            return self._reply((), headers, body, behaviour)
+        reply = self._about(path, body)
+        if behaviour is not None and behaviour.name == "slow":
+            time.sleep(behaviour.delay_seconds)
+        return Reply(
+            reply.status, reply.content, headers=reply.headers, cut=behaviour is not None and behaviour.name == "cut"
+        )
 
     def _next_answer(self, prompt: str) -> ChatAnswer:
         with self._lock:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from http import HTTPStatus as Status
 from json import JSONDecodeError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httpx
 import ollama
@@ -30,7 +30,7 @@ from winnow.providers.patience import Patience, no_answer_within
 from winnow.providers.refusals import repeats, server_words, translate_common
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 
     from winnow.providers.address import ServerAddress
 
@@ -92,13 +92,14 @@ class OllamaServer:
         patience = Patience(first_seconds=no_progress_seconds, usual_seconds=no_progress_seconds)
         with self._translated("/api/pull", model=model, patience=patience, seconds=no_progress_seconds):
             async with asyncio.timeout(no_progress_seconds):
-                lines = await self._client.pull(model, stream=True)
-            while True:
-                async with asyncio.timeout(no_progress_seconds):
-                    line = await anext(lines, None)
-                if line is None:
-                    return
-                yield PullProgress(says=line.status or "", done_bytes=line.completed, total_bytes=line.total)
+                lines = cast("AsyncGenerator[ollama.ProgressResponse]", await self._client.pull(model, stream=True))
+            async with aclosing(lines):
+                while True:
+                    async with asyncio.timeout(no_progress_seconds):
+                        line = await anext(lines, None)
+                    if line is None:
+                        return
+                    yield PullProgress(says=line.status or "", done_bytes=line.completed, total_bytes=line.total)
 
     def _without_web_page(self, content: bytes) -> bytes:
         if content.lstrip().startswith(b"<"):

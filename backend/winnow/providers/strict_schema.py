@@ -23,7 +23,7 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     these. An object with free keys becomes one without; an `allOf` of several is left for the server to refuse.
     """
     if "$ref" in schema:
-        return {"$ref": schema["$ref"]}
+        schema = {keyword: schema[keyword] for keyword in ("$ref", *_MAPS_OF_SCHEMAS) if keyword in schema}
     if len(alone := schema.get("allOf", ())) == 1:
         rest = {keyword: value for keyword, value in schema.items() if keyword != "allOf"}
         return strict_schema({**rest, **alone[0]})
@@ -46,6 +46,7 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 def _closed(schema: Mapping[str, Any]) -> dict[str, Any]:
     fields, required = schema.get("properties", {}), schema.get("required", ())
     return {
+        "type": schema.get("type", "object"),
         "properties": {
             name: strict_schema(field) if name in required else _nullable(strict_schema(field))
             for name, field in fields.items()
