@@ -299,6 +299,20 @@ async def test_messages_name_where_the_provider_was_set(server: ChatServer) -> N
         await chat.close()
 
 
+async def test_a_server_that_is_not_openai_gets_the_limit_by_the_name_that_none_ignores(
+    openai_chat_server: OpenAIChatServer,
+) -> None:
+    chat = build_language_model(openai_at(openai_chat_server.url), "m", **TIMEOUTS)
+    await say(chat)
+    openai_chat_server.refuses = {"max_tokens"}  # as OpenAI's reasoning models do behind a gateway
+    await say(chat)
+    await say(chat)
+    await chat.close()
+    bodies = [request.body for request in openai_chat_server.requests]
+    assert ["max_tokens" in body for body in bodies] == [True, True, False, False]
+    assert ["max_completion_tokens" in body for body in bodies] == [False, False, True, True]
+
+
 @pytest.mark.parametrize(
     ("provider", "says"),
     [

@@ -152,6 +152,7 @@ async def test_an_answer_that_ends_at_the_limit_is_marked(
     [
         (ChatAnswer(refusal="I'm sorry, I can't help with that."), TextRefused, "declines: I'm sorry"),
         (ChatAnswer("some", ends="content_filter"), TextRefused, "content filter"),
+        (ChatAnswer("half an ans", ends="error"), ProviderUnavailable, "broke off"),
         (ChatAnswer(""), AnswerInvalid, "empty"),
         (ChatAnswer("", ends="length", thoughts="hm"), AnswerInvalid, "does not think"),
     ],
@@ -251,6 +252,23 @@ async def test_neither_prompt_nor_key_are_in_an_error_or_log(
     assert openai_chat_server.requests[0].headers["authorization"] == f"Bearer {KEY}"
     assert KEY not in caplog.text
     assert "private" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "caught"),
+    [
+        ({"code": 429, "message": "Rate limited upstream"}, ProviderBusy),
+        ({"code": 502, "message": "Provider returned error"}, ProviderUnavailable),
+        ({"message": "no code"}, ProviderUnavailable),
+        ("no object", ProviderUnavailable),
+    ],
+)
+async def test_an_error_may_come_as_a_success(
+    openai_chat_server: OpenAIChatServer, chat: OpenAIChat, error: object, caught: type[WinnowError]
+) -> None:
+    openai_chat_server.error_as_success = error
+    with pytest.raises(caught):
+        await chat.complete(system="", prompt="x", max_output_tokens=10)
 
 
 async def test_lm_studio_says_200_at_a_path_it_does_not_have(openai_chat_server: OpenAIChatServer) -> None:

@@ -11,6 +11,7 @@ Texts have one token more than words. A prompt counts as the request's texts, so
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import time
@@ -92,12 +93,10 @@ class ChatServer(ModelServer):
             behaviour = Behaviour("key_refused")
         if behaviour is not None and behaviour.name not in ("cut", "slow"):
             return self._reply((), headers, body, behaviour)
-        reply = self._about(path, body)
         if behaviour is not None and behaviour.name == "slow":
             time.sleep(behaviour.delay_seconds)
-        return Reply(
-            reply.status, reply.content, headers=reply.headers, cut=behaviour is not None and behaviour.name == "cut"
-        )
+        is_cut = behaviour is not None and behaviour.name == "cut"
+        return dataclasses.replace(self._about(path, body), cut=is_cut)
 
     def _next_answer(self, prompt: str) -> ChatAnswer:
         with self._lock:
@@ -173,7 +172,9 @@ class OllamaChatServer(OllamaServer, ChatServer):
         if self._thinks(body):
             answer = ChatAnswer(ends="length", thoughts="Okay, the user wants")
         else:
-            answer = self._next_answer("\n".join(texts) if tokens <= context else last_words(texts[-1], context))
+            answer = self._next_answer(
+                "\n".join(texts) if tokens <= context else " ".join(texts[-1].split()[-context:])
+            )
         text, is_whole = first_words(answer.text, options.get("num_predict", -1))
         message = {"role": "assistant", "content": text} | ({"thinking": answer.thoughts} if answer.thoughts else {})
         return json_reply(
@@ -250,6 +251,7 @@ class OpenAIChatServer(OpenAIServer, ChatServer):
         context: tokens of prompt and answer together.
         told: what `/v1/models` says of each model beside its name, as vLLM or llama.cpp do.
         has_models: False: as servers do that have no such path.
+        error_as_success: comes with the status 200, as from OpenRouter, instead of any answer.
         success_at_any_path: as LM Studio does, which says in the body that it has no such path.
     """
 
@@ -259,6 +261,7 @@ class OpenAIChatServer(OpenAIServer, ChatServer):
         self.told: dict[str, object] = {}
         self.has_models = True
         self.success_at_any_path = False
+        self.error_as_success: object = None
 
     @override
     def _chats(self, path: str) -> bool:
@@ -283,6 +286,8 @@ class OpenAIChatServer(OpenAIServer, ChatServer):
         if "messages" not in body:
             return super()._answer(texts, vectors, body, name)
         tokens, most = sum(map(tokens_in, texts)), body.get("max_completion_tokens", body.get("max_tokens", -1))
+        if self.error_as_success is not None:
+            return json_reply({"error": self.error_as_success})
         if refused := self._refused_parameter(body):
             return self._bad_request(*refused)
         if tokens + max(most, 0) > self.context:
@@ -376,10 +381,6 @@ def first_words(text: str, most: int) -> tuple[str, bool]:
     """The first `most` tokens, white space kept, and whether that is all; negative: no limit."""
     words = re.findall(r"\s*\S+|\s+$", text)
     return ("".join(words[:most]), False) if 0 <= most < len(words) else (text, True)
-
-
-def last_words(text: str, most: int) -> str:
-    return " ".join(text.split()[-most:])
 
 
 @pytest.fixture

@@ -136,13 +136,25 @@ def test_what_is_tried_after_a_refusal(words: str, plainer: Dialect | None) -> N
     assert Dialect().plainer(words, has_schema=True) == plainer
 
 
-@given(st.text(max_size=40) | st.sampled_from(["max_completion_tokens temperature json_schema", "max_tokens"]))
-def test_a_server_that_refuses_everything_is_asked_five_times_at_most(words: str) -> None:
-    dialect: Dialect | None = Dialect()
-    tries = 0
+@given(
+    st.lists(
+        st.sampled_from(["max_completion_tokens", "max_tokens", "temperature", "json_schema", "x"]), max_size=4
+    ).map(" ".join),
+    st.sampled_from([Dialect(), Dialect(limit="max_tokens")]),
+)
+def test_a_server_that_refuses_everything_is_not_asked_for_ever(words: str, first: Dialect) -> None:
+    dialect: Dialect | None = first
+    tried: set[Dialect] = set()
     while dialect is not None:
-        dialect, tries = dialect.plainer(words, has_schema=True), tries + 1
-    assert tries <= 5
+        assert dialect not in tried
+        tried.add(dialect)
+        dialect = dialect.plainer(words, has_schema=True, tried=tried)
+    assert len(tried) <= 12
+
+
+def test_the_limit_that_is_refused_is_called_by_its_other_name() -> None:
+    words = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    assert Dialect(limit="max_tokens").plainer(words, has_schema=True) == Dialect()
 
 
 def test_a_schema_is_no_matter_without_one() -> None:

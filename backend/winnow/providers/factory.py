@@ -158,7 +158,7 @@ def _language_model(
             timeout_seconds=timeout_seconds,
             at_once=provider.at_once,
         )
-    from winnow.providers.openai_chat import OpenAIChat  # noqa: PLC0415
+    from winnow.providers.openai_chat import Dialect, OpenAIChat  # noqa: PLC0415
     from winnow.providers.openai_client import OpenAIServer  # noqa: PLC0415
 
     return OpenAIChat(
@@ -167,6 +167,7 @@ def _language_model(
         first_timeout_seconds=first_timeout_seconds,
         timeout_seconds=timeout_seconds,
         at_once=provider.at_once,
+        dialect=Dialect() if address.is_openai else Dialect(limit="max_tokens"),
     )
 
 

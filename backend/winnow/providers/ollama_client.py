@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 
 _NO_CHAT = re.compile(r"does not support (chat|generate)")  # "nomic-embed-text" does not support chat
+# From 0.13.3 on, 400 is the answer to whatever goes wrong between them and the model's process, not only to what is the text's.
+_RUNNER_AWAY = re.compile(r"do embedding request|read(ing)? embed response|unexpected server status")
 _RUNNER_DIED = re.compile(r"\bEOF\b")  # do embedding request: Post "http://127.0.0.1:33967/embedding": EOF
 
 
@@ -175,11 +177,9 @@ def translate_refusal(status: int, words: str, *, server: ServerName, path: str,
         )
     if status == Status.NOT_FOUND:
         return _not_found(words, server=server, path=path, model=model)
-    if status == Status.INTERNAL_SERVER_ERROR and _RUNNER_DIED.search(words):
-        return TextTooLong(f"{shown}: the model's process died of this text, as it does when one is too long")
     if _NO_CHAT.search(words):
         return SetupFault(f"{shown} refuses: the model {model} is not one for chats; choose another")
-    return translate_common(status, words, shown=shown)
+    return _runner_failed(status, words, shown=shown) or translate_common(status, words, shown=shown)
 
 
 def _not_found(words: str, *, server: ServerName, path: str, model: str) -> WinnowError:
@@ -189,3 +189,12 @@ def _not_found(words: str, *, server: ServerName, path: str, model: str) -> Winn
         f"{server.shown} has no {path}: it is no Ollama server, or one older than 0.3; check {server.url_setting}, or "
         "update Ollama"
     )
+
+
+def _runner_failed(status: int, words: str, *, shown: str) -> WinnowError | None:
+    """What it means when something went wrong between Ollama and the model's process; None: nothing did."""
+    if status in (Status.INTERNAL_SERVER_ERROR, Status.BAD_REQUEST) and _RUNNER_DIED.search(words):
+        return TextTooLong(f"{shown}: the model's process died of this text, as it does when one is too long")
+    if status == Status.BAD_REQUEST and _RUNNER_AWAY.search(words):
+        return ProviderUnavailable(f"{shown} fails ({status}): {words}")
+    return None

@@ -81,11 +81,11 @@ class OpenAICatalogue(ModelCatalogue):
 def _served(name: str, told: dict[str, Any]) -> ServedModel:
     meta = told.get("meta")
     llama_cpp = meta if isinstance(meta, dict) else {}
-    context = count(told.get("max_model_len"))  # vLLM
+    contexts = (told.get("max_model_len"), llama_cpp.get("n_ctx"), llama_cpp.get("n_ctx_train"))  # vLLM; llama.cpp
     return ServedModel(
         name=name,
         dimensions=count(llama_cpp.get("n_embd")),
-        context=context if context is not None else count(llama_cpp.get("n_ctx_train")),
+        context=next((count(tokens) for tokens in contexts if count(tokens) is not None), None),
         size_bytes=count(llama_cpp.get("size")),
     )
 

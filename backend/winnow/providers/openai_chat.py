@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 from typing_extensions import override
 
-from winnow.errors import AnswerInvalid, SetupFault, TextRefused, TextTooLong
+from winnow.errors import AnswerInvalid, ProviderUnavailable, SetupFault, TextRefused, TextTooLong
 from winnow.providers.base import Completion, LanguageModel
 from winnow.providers.chatting import checked_text, count, hidden, with_schema
 from winnow.providers.line import Line
@@ -19,18 +19,21 @@ from winnow.providers.refusals import server_words
 from winnow.providers.strict_schema import strict_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from winnow.providers.openai_client import OpenAIServer
+
+_ABOUT_SCHEMAS = ("response_format", "json_", "schema", "grammar", "JSON mode")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How a server and model want to be asked; the first one is OpenAI's own.
+    """How a server and model want to be asked; the one made of defaults is OpenAI's own.
 
     Attributes:
         held_by: what holds the answer to a schema: the server, the server to any JSON, or the prompt alone.
-        limit: the name of the output limit.
+        limit: the name of the output limit. Many compatible servers ignore `max_completion_tokens` and then know no
+            limit; OpenAI's reasoning models refuse `max_tokens`. So others are asked by the old name first.
         has_temperature: whether it may be set.
     """
 
@@ -38,18 +41,19 @@ class Dialect:
     limit: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     has_temperature: bool = True
 
-    def plainer(self, words: str, *, has_schema: bool) -> Dialect | None:
-        """What to try after a refusal in these words; None: it is not about any of this."""
-        if self.limit in words and self.limit == "max_completion_tokens":
-            return replace(self, limit="max_tokens")
+    def plainer(self, words: str, *, has_schema: bool, tried: Collection[Dialect] = ()) -> Dialect | None:
+        """What to try after a refusal in these words; None: it is not about any of this, or all has been tried."""
+        others: list[Dialect] = []
+        if self.limit in words:
+            others.append(replace(self, limit="max_tokens" if self.limit != "max_tokens" else "max_completion_tokens"))
         if self.has_temperature and "temperature" in words:
-            return replace(self, has_temperature=False)
-        about_schema = any(word in words for word in ("response_format", "json_", "schema", "grammar", "JSON mode"))
-        if not (has_schema and about_schema):
-            return None
-        if self.held_by == "json_schema":
-            return replace(self, held_by="json_object")
-        return replace(self, held_by="prompt") if self.held_by == "json_object" else None
+            others.append(replace(self, has_temperature=False))
+        if has_schema and any(word in words for word in _ABOUT_SCHEMAS):
+            if self.held_by == "json_schema":
+                others.append(replace(self, held_by="json_object"))
+            else:
+                others.append(replace(self, held_by="prompt"))
+        return next((other for other in others if other not in tried), None)
 
 
 class OpenAIChat(LanguageModel):
@@ -61,6 +65,7 @@ class OpenAIChat(LanguageModel):
         first_timeout_seconds: for one answer while the model may have to be loaded.
         timeout_seconds: for one answer otherwise.
         at_once: requests in flight; None: any number.
+        dialect: the first to be tried.
 
     Raises:
         ProviderUnavailable: no connection, no answer in time, or a server error.
@@ -79,12 +84,13 @@ class OpenAIChat(LanguageModel):
         first_timeout_seconds: float,
         timeout_seconds: float,
         at_once: int | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         self._server = server
         self._model = model
         self._patience = Patience(first_seconds=first_timeout_seconds, usual_seconds=timeout_seconds)
         self._line = Line(at_once=at_once)
-        self._dialect = Dialect()
+        self._dialect = dialect or Dialect()
 
     @property
     @override
@@ -107,6 +113,7 @@ class OpenAIChat(LanguageModel):
 
     async def _complete(self, system: str, prompt: str, schema: dict[str, Any] | None, output: int) -> Completion:
         dialect = self._dialect
+        tried: set[Dialect] = set()
         started = time.monotonic()
         while True:
             request = request_in(dialect, system=system, prompt=prompt, schema=schema, max_output_tokens=output)
@@ -115,7 +122,8 @@ class OpenAIChat(LanguageModel):
             except TextTooLong:
                 raise
             except (TextRefused, SetupFault) as refused:
-                plainer = dialect.plainer(str(refused), has_schema=schema is not None)
+                tried.add(dialect)
+                plainer = dialect.plainer(str(refused), has_schema=schema is not None, tried=tried)
                 if plainer is None:
                     raise
                 dialect = plainer
@@ -161,6 +169,7 @@ def decode_completion(content: bytes, *, shown: str, private: list[str]) -> Comp
 
     Raises:
         TextRefused: the model declines in words of its own, or a filter has stopped it.
+        ProviderUnavailable: it broke off.
         AnswerInvalid: there is no text in it.
     """
     try:
@@ -173,6 +182,8 @@ def decode_completion(content: bytes, *, shown: str, private: list[str]) -> Comp
         raise AnswerInvalid(f"{shown} gave an answer without readable text") from None
     if refusal:
         raise TextRefused(f"{shown}: the model declines: {server_words(refusal, texts=private)}")
+    if reason == "error":  # OpenRouter, when the provider behind it fails in the middle
+        raise ProviderUnavailable(f"{shown}: the answer broke off: {server_words(choice.get('error'), texts=private)}")
     if reason == "content_filter":
         raise TextRefused(f"{shown}: the server's content filter stopped the answer")
     truncated = reason == "length"

@@ -40,8 +40,11 @@ _ACCOUNT_HEADERS = ("Authorization", "OpenAI-Organization", "OpenAI-Project")
 
 # {"error": …} with the status 200; an answer may hold an "error" that is null.
 _SUCCESS_THAT_IS_NONE = re.compile(rb'\s*\{\s*"error"\s*:\s*[^\sn]')
+_NO_QUOTA = ("insufficient_quota", "budget_exceeded")  # OpenAI, LiteLLM
 # Google's compatible endpoint answers 400 to a wrong key.
 _BAD_KEY = "API key not valid"
+# Infinity answers 400 to the name of a model it does not serve.
+_NO_SUCH_MODEL = re.compile(r"invalid model\b", re.IGNORECASE)
 _ABOUT_THE_BATCH = (Status.BAD_REQUEST, Status.REQUEST_ENTITY_TOO_LARGE, Status.UNPROCESSABLE_ENTITY)
 
 
@@ -156,7 +159,7 @@ class OpenAIServer:
         except orjson.JSONDecodeError:
             error = None
         words = server_words(error, secrets=self._secrets, texts=private)
-        if "endpoint" in words:
+        if words.startswith("Unexpected endpoint"):
             return SetupFault(f"{self.name.shown} says: {words}; does {self.name.url_setting} end in /v1?")
         code = error.get("code") if isinstance(error, dict) else None
         status = code if type(code) is int and code >= Status.BAD_REQUEST else Status.BAD_GATEWAY
@@ -177,13 +180,13 @@ def translate_refusal(
         retry_after: the server's wish in seconds.
     """
     shown = server.shown
-    if status == Status.PAYMENT_REQUIRED or "insufficient_quota" in codes:
+    if status == Status.PAYMENT_REQUIRED or any(code in codes for code in _NO_QUOTA):
         return QuotaExhausted(f"the account at {shown} has no quota left; add credit there")
     if status in (Status.TOO_MANY_REQUESTS, Status.SERVICE_UNAVAILABLE):
         return ProviderBusy(f"{shown} is busy or limits the rate: {words or status}", retry_after_seconds=retry_after)
     if status in (Status.UNAUTHORIZED, Status.FORBIDDEN) or "invalid_api_key" in codes or _BAD_KEY in words:
         return KeyRefused(f"{shown} refuses the API key ({status}); check {server.key_setting}")
-    if status == Status.NOT_FOUND or "model_not_found" in codes:
+    if status == Status.NOT_FOUND or "model_not_found" in codes or _NO_SUCH_MODEL.match(words):
         hint = f"check the model's name ({model}) and that {server.url_setting} ends in /v1"
         return ModelNotFound(f"{shown} does not have this: {words or status}; {hint}")
     return translate_common(status, words, shown=shown)
