@@ -172,9 +172,8 @@ class OllamaChatServer(OllamaServer, ChatServer):
         if self._thinks(body):
             answer = ChatAnswer(ends="length", thoughts="Okay, the user wants")
         else:
-            answer = self._next_answer(
-                "\n".join(texts) if tokens <= context else " ".join(texts[-1].split()[-context:])
-            )
+            cut = " ".join(texts[-1].split()[-context:])
+            answer = self._next_answer("\n".join(texts) if tokens <= context else cut)
         text, is_whole = first_words(answer.text, options.get("num_predict", -1))
         message = {"role": "assistant", "content": text} | ({"thinking": answer.thoughts} if answer.thoughts else {})
         return json_reply(

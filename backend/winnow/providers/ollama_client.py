@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 
 _NO_CHAT = re.compile(r"does not support (chat|generate)")  # "nomic-embed-text" does not support chat
-# From 0.13.3 on, 400 is the answer to whatever goes wrong between them and the model's process, not only to what is the text's.
+# From 0.13.3 on, 400 is also the answer to what goes wrong between Ollama and the model's process.
 _RUNNER_AWAY = re.compile(r"do embedding request|read(ing)? embed response|unexpected server status")
 _RUNNER_DIED = re.compile(r"\bEOF\b")  # do embedding request: Post "http://127.0.0.1:33967/embedding": EOF
 
