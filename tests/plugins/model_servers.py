@@ -173,14 +173,17 @@ class ModelServer:
             return self._about(path, body)
         texts = body.get("input", [])
         texts = (texts,) if isinstance(texts, str) else tuple(texts)
+        return self._work(RecordedRequest(method, path, headers, body, texts))
+
+    def _work(self, request: RecordedRequest) -> Reply:
         with self._lock:
-            self.requests.append(RecordedRequest(method, path, headers, body, texts))
-            behaviour = self._behaviour_for(texts)
+            self.requests.append(request)
+            behaviour = self._behaviour_for(request.texts)
             self._in_flight += 1
             self.in_flight_most = max(self.in_flight_most, self._in_flight)
         try:
             time.sleep(self.delay_seconds + (behaviour.delay_seconds if behaviour and behaviour.name == "slow" else 0))
-            return self._reply(texts, headers, body, behaviour)
+            return self._reply(request.texts, request.headers, request.body, behaviour)
         finally:
             with self._lock:
                 self._in_flight -= 1

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 
 import pytest
 
 from winnow.domain.providers import ProviderKind
-from winnow.providers.models import KnownModel, Price, known_model, known_prefixes, price_per_token
+from winnow.providers.models import KnownModel, known_model, known_prefixes
+from winnow.providers.prices import KnownPrices
 
 TABLE: dict[str, list[dict[str, Any]]] = tomllib.loads(
     files("winnow.providers").joinpath("models.toml").read_text("utf-8")
@@ -101,18 +103,18 @@ def test_other_models_are_not_known(name: str) -> None:
 
 
 def test_only_openais_own_service_has_the_listed_price() -> None:
-    small = model("text-embedding-3-small")
-    listed = price_per_token(small, kind=ProviderKind.OPENAI, is_openai_service=True)
-    assert listed == Price(input_usd=0.02 / 1e6)
-    assert price_per_token(small, kind=ProviderKind.OPENAI, is_openai_service=False) is None
-    assert price_per_token(None, kind=ProviderKind.OPENAI, is_openai_service=True) is None
-    mini = price_per_token(model("gpt-4o-mini-2024-07-18"), kind=ProviderKind.OPENAI, is_openai_service=True)
-    assert mini == Price(input_usd=0.15 / 1e6, output_usd=0.6 / 1e6)
+    prices = KnownPrices()
+    for own_service, price in ((True, Decimal("0.02")), (False, None)):
+        found = prices.price_usd("openai", "text-embedding-3-small", 1_000_000, 0, own_service=own_service)
+        assert found == price
+    assert prices.price_usd("openai", "unheard-of", 1, 0, own_service=True) is None
+    mini = prices.price_usd("openai", "gpt-4o-mini-2024-07-18", 2_000_000, 1_000_000, own_service=True)
+    assert mini == Decimal("0.9")
 
 
 @pytest.mark.parametrize("kind", [ProviderKind.LOCAL, ProviderKind.OLLAMA])
 def test_nobody_charges_for_tokens_of_ones_own_models(kind: ProviderKind) -> None:
-    assert price_per_token(None, kind=kind, is_openai_service=False) == Price(input_usd=0)
+    assert KnownPrices().price_usd(kind, "text-embedding-3-small", 10**9, 0, own_service=False) == 0
 
 
 @pytest.mark.parametrize("name", ["gpt-4o-mini-audio-preview", "gpt-4o-mini-tts", "my-text-embedding-3-small"])
@@ -120,4 +122,4 @@ def test_a_relative_has_the_context_and_not_the_price(name: str) -> None:
     found = model(name)
     assert found.context
     assert found.price_usd_per_million_tokens is None
-    assert price_per_token(found, kind=ProviderKind.OPENAI, is_openai_service=True) is None
+    assert KnownPrices().price_usd("openai", name, 1, 0, own_service=True) is None

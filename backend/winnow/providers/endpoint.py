@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One answer: float32 vectors of shape (texts, dimensions), the tokens the server counted and its limits, if told."""
+    """One answer: float32 vectors of shape (texts, dimensions); tokens and limits, if the server told them."""
 
     vectors: NDArray[np.float32]
     tokens: int | None = None

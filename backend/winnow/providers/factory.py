@@ -17,7 +17,7 @@ from winnow.providers.models import Prefixes, known_model, known_prefixes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from winnow.providers.base import Embedder
+    from winnow.providers.base import Embedder, LanguageModel, ModelCatalogue
     from winnow.providers.batching import RequestLimits
     from winnow.providers.endpoint import Endpoint
     from winnow.providers.gate import SharedPace
@@ -156,8 +156,10 @@ def build_embedder_of(
     at_once: int | Concurrency = provider.at_once or Concurrency(start=served.start_at_once, most=served.most_at_once)
     if isinstance(at_once, Concurrency):
         endpoint = Measured(endpoint, at_once)
-    own = Pace(most_requests_per_minute=provider.requests_per_minute, most_tokens_per_minute=provider.tokens_per_minute)
-    gate = OwnGate(own) if pace is None else SharedGate(pace, own=own)
+    limits = Pace(
+        most_requests_per_minute=provider.requests_per_minute, most_tokens_per_minute=provider.tokens_per_minute
+    )
+    gate = OwnGate(limits) if pace is None else SharedGate(pace, own=limits)
     endpoint = PacedEndpoint(endpoint, gate)
     known = known_model(model)
     return ServedEmbedder(
@@ -240,6 +242,80 @@ def _openai(provider: Provider, model: str, timeouts: _Timeouts) -> _Served:
 def key_setting(provider: Provider) -> str:
     """Where the provider's key is set, for messages."""
     return _KEY_VARIABLE if provider.id is None else f"the key of {provider.name} ({_edit(provider)})"
+
+
+def build_language_model(
+    provider: Provider, model: str, *, first_timeout_seconds: float, timeout_seconds: float
+) -> LanguageModel:
+    """A language model of the provider; nothing is connected before its first prompt.
+
+    Raises:
+        InvalidSettings: the built-in model, no URL or one that is none, or OpenAI's own service without a key.
+    """
+    if provider.kind is ProviderKind.LOCAL:
+        raise InvalidSettings("the built-in model makes vectors and does not chat; choose ollama:MODEL or openai:MODEL")
+    from winnow.providers.spares import SparedLanguageModel  # noqa: PLC0415
+
+    models = [
+        _language_model(provider, address, model, first_timeout_seconds, timeout_seconds)
+        for address in addresses_of(provider)
+    ]
+    return models[0] if len(models) == 1 else SparedLanguageModel(models)
+
+
+def build_catalogue(provider: Provider, *, timeout_seconds: float = 10) -> ModelCatalogue:
+    """What the provider's server says of its models. Raises as `build_language_model`, but for the built-in model."""
+    if provider.kind is ProviderKind.LOCAL:
+        from winnow.providers.local_catalogue import LocalCatalogue  # noqa: PLC0415
+
+        return LocalCatalogue()
+    from winnow.providers.spares import SparedCatalogue  # noqa: PLC0415
+
+    catalogues = [_catalogue(provider, address, timeout_seconds) for address in addresses_of(provider)]
+    return catalogues[0] if len(catalogues) == 1 else SparedCatalogue(catalogues)
+
+
+def _language_model(
+    provider: Provider, address: ServerAddress, model: str, first_timeout_seconds: float, timeout_seconds: float
+) -> LanguageModel:
+    if provider.kind is ProviderKind.OLLAMA:
+        from winnow.providers.ollama_chat import OllamaChat  # noqa: PLC0415
+        from winnow.providers.ollama_client import OllamaServer  # noqa: PLC0415
+
+        return OllamaChat(
+            server=OllamaServer(address, api_key=provider.api_key, key_setting=key_setting(provider)),
+            model=model,
+            first_timeout_seconds=first_timeout_seconds,
+            timeout_seconds=timeout_seconds,
+            at_once=provider.at_once,
+        )
+    from winnow.providers.openai_chat import Dialect, OpenAIChat  # noqa: PLC0415
+    from winnow.providers.openai_client import OpenAIServer  # noqa: PLC0415
+
+    return OpenAIChat(
+        server=OpenAIServer(address, api_key=provider.api_key, key_setting=key_setting(provider)),
+        model=model,
+        first_timeout_seconds=first_timeout_seconds,
+        timeout_seconds=timeout_seconds,
+        at_once=provider.at_once,
+        dialect=Dialect() if address.is_openai else Dialect(limit="max_tokens"),
+    )
+
+
+def _catalogue(provider: Provider, address: ServerAddress, timeout_seconds: float) -> ModelCatalogue:
+    if provider.kind is ProviderKind.OLLAMA:
+        from winnow.providers.ollama_catalogue import OllamaCatalogue  # noqa: PLC0415
+        from winnow.providers.ollama_client import OllamaServer  # noqa: PLC0415
+
+        return OllamaCatalogue(
+            server=OllamaServer(address, api_key=provider.api_key, key_setting=key_setting(provider)),
+            timeout_seconds=timeout_seconds,
+        )
+    from winnow.providers.openai_catalogue import OpenAICatalogue  # noqa: PLC0415
+    from winnow.providers.openai_client import OpenAIServer  # noqa: PLC0415
+
+    server = OpenAIServer(address, api_key=provider.api_key, key_setting=key_setting(provider))
+    return OpenAICatalogue(server=server, timeout_seconds=timeout_seconds)
 
 
 def _url_setting(provider: Provider) -> str:

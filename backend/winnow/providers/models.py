@@ -9,8 +9,6 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
-from winnow.domain.providers import ProviderKind
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
@@ -41,7 +39,7 @@ class KnownModel:
         dimensions: of its vectors.
         document_prefix, query_prefix: what its card wants before texts and queries.
         shortenable: whether the beginning of its vectors may be used alone.
-        price_usd_per_million_tokens: of what it reads, on its maker's own service; see `price_per_token`.
+        price_usd_per_million_tokens: of what it reads, on its maker's own service (`prices.py`).
         output_price_usd_per_million_tokens: of what it writes.
         as_of: the day of the prices.
     """
@@ -62,14 +60,6 @@ class KnownModel:
     def prefixes(self) -> Prefixes:
         """Both prefixes."""
         return Prefixes(document=self.document_prefix, query=self.query_prefix)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
-    """US dollars for one token that is read, and for one that is written (0 where nothing is)."""
-
-    input_usd: float
-    output_usd: float = 0.0
 
 
 @lru_cache(maxsize=256)
@@ -94,27 +84,6 @@ def known_prefixes(model: str) -> Prefixes:
     """The prefixes of the model's family; none for a model that is not known."""
     known = known_model(model)
     return known.prefixes if known else Prefixes()
-
-
-def price_per_token(known: KnownModel | None, *, kind: ProviderKind, is_openai_service: bool) -> Price | None:
-    """What a token costs there; None: nobody knows.
-
-    The built-in model and Ollama take no money for tokens. OpenAI's own service takes what is listed. Another server
-    that speaks OpenAI's protocol may be one's own or a shop with prices of its own, whatever its models are called.
-
-    Args:
-        known: the model, if it is known.
-        kind: the protocol of the provider.
-        is_openai_service: whether its address is OpenAI's own (`ServerAddress.is_openai`).
-    """
-    if kind is not ProviderKind.OPENAI:
-        return Price(input_usd=0.0)
-    if not is_openai_service or known is None or known.price_usd_per_million_tokens is None:
-        return None
-    return Price(
-        input_usd=known.price_usd_per_million_tokens / MILLION,
-        output_usd=(known.output_price_usd_per_million_tokens or 0.0) / MILLION,
-    )
 
 
 def model_name(model: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import aclosing, contextmanager
 from http import HTTPStatus as Status
-from typing import TYPE_CHECKING
+from json import JSONDecodeError
+from typing import TYPE_CHECKING, cast
 
 import httpx
 import ollama
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from typing_extensions import override
 
 from winnow.errors import (
@@ -19,21 +21,25 @@ from winnow.errors import (
     ProviderTimeout,
     ProviderUnavailable,
     SetupFault,
+    TextRefused,
     TextTooLong,
     WinnowError,
 )
 from winnow.providers.address import ServerName
-from winnow.providers.patience import no_answer_within
-from winnow.providers.refusals import batch_refused, server_words, translate_common
+from winnow.providers.base import PullProgress
+from winnow.providers.patience import Patience, no_answer_within
+from winnow.providers.refusals import batch_refused, repeats, server_words, translate_common
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 
     from winnow.providers.address import ServerAddress
-    from winnow.providers.patience import Patience
 
 CONNECT_SECONDS = 10
 
+_NO_CHAT = re.compile(r"does not support (chat|generate)")  # "nomic-embed-text" does not support chat
+# From 0.13.3 on, 400 is also the answer to what goes wrong between Ollama and the model's process.
+_RUNNER_AWAY = re.compile(r"do embedding request|read(ing)? embed response|unexpected server status")
 _RUNNER_DIED = re.compile(r"\bEOF\b")  # do embedding request: Post "http://127.0.0.1:33967/embedding": EOF
 
 
@@ -62,11 +68,18 @@ class OllamaServer:
         )
 
     async def post(
-        self, path: str, body: Mapping[str, object], *, patience: Patience, texts: Sequence[str] = ()
+        self,
+        path: str,
+        body: Mapping[str, object],
+        *,
+        patience: Patience,
+        texts: Sequence[str] = (),
+        private: Sequence[str] = (),
     ) -> bytes:
         """The body of the answer.
 
-        `texts` are kept out of messages where the server repeats them, and are counted when it refuses their number.
+        `texts` and what is `private` are kept out of messages where the server repeats them; `texts` are counted when
+        it refuses their number.
         The caller tells `patience` of a good answer, once it has looked at it.
 
         Raises:
@@ -75,21 +88,78 @@ class OllamaServer:
             WinnowError: another refusal, translated by `translate_refusal`.
         """
         seconds = patience.seconds
-        try:
+        model = str(body.get("model"))
+        with self._translated(path, model=model, patience=patience, seconds=seconds, texts=texts, private=private):
             async with asyncio.timeout(seconds):
-                return await self._client.raw("POST", path, json=body)
+                content = await self._client.raw("POST", path, json=body)
+        return self._without_web_page(content)
+
+    async def get(self, path: str, *, patience: Patience) -> bytes:
+        """The body of the answer to a question that needs none. Raises as `post` does."""
+        seconds = patience.seconds
+        with self._translated(path, model="", patience=patience, seconds=seconds):
+            async with asyncio.timeout(seconds):
+                content = await self._client.raw("GET", path)
+        return self._without_web_page(content)
+
+    async def pull(self, model: str, *, no_progress_seconds: float) -> AsyncIterator[PullProgress]:
+        """The lines of a download's progress; it ends when the model is there.
+
+        Raises:
+            TextRefused: the server ended it with a line that says why, which is the message.
+            WinnowError: as `post` does.
+        """
+        patience = Patience(first_seconds=no_progress_seconds, usual_seconds=no_progress_seconds)
+        with self._translated("/api/pull", model=model, patience=patience, seconds=no_progress_seconds):
+            async with asyncio.timeout(no_progress_seconds):
+                lines = cast("AsyncGenerator[ollama.ProgressResponse]", await self._client.pull(model, stream=True))
+            async with aclosing(lines):
+                while True:
+                    async with asyncio.timeout(no_progress_seconds):
+                        line = await anext(lines, None)
+                    if line is None:
+                        return
+                    yield PullProgress(says=line.status or "", done_bytes=line.completed, total_bytes=line.total)
+
+    def _without_web_page(self, content: bytes) -> bytes:
+        if content.lstrip().startswith(b"<"):
+            raise SetupFault(
+                f"{self.name.shown} answers with a web page; set {self.name.url_setting} to an Ollama server"
+            )
+        return content
+
+    @contextmanager
+    def _translated(
+        self,
+        path: str,
+        *,
+        model: str,
+        patience: Patience,
+        seconds: float,
+        texts: Sequence[str] = (),
+        private: Sequence[str] = (),
+    ) -> Iterator[None]:
+        try:
+            yield
         except ollama.ResponseError as error:
-            words = server_words(error.error, secrets=self._secrets, texts=texts)
-            refused = batch_refused(error.status_code, words, sent=len(texts)) or translate_refusal(
-                error.status_code, words, server=self.name, path=path, model=str(body.get("model"))
+            words = server_words(error.error, secrets=self._secrets, texts=[*texts, *private])
+            refused = (
+                TextRefused(words)  # a line of a stream that had begun well
+                if error.status_code < 0
+                else batch_refused(error.status_code, words, sent=len(texts))
+                or translate_refusal(error.status_code, words, server=self.name, path=path, model=model)
             )
             if isinstance(refused, ProviderUnavailable):
                 patience.unanswered()
-            shows_key = any(secret in f"{error} {error.error}" for secret in self._secrets)
-            raise refused from (None if shows_key else error)
+            is_telling = repeats(f"{error} {error.error}", secrets=self._secrets, texts=[*texts, *private])
+            raise refused from (None if is_telling else error)
         except (TimeoutError, httpx.TimeoutException) as error:
             patience.unanswered()
             raise ProviderTimeout(no_answer_within(seconds, shown=self.name.shown)) from error
+        except (JSONDecodeError, ValidationError) as error:  # only a download's lines are read by the client
+            raise SetupFault(
+                f"{self.name.shown} tells of no progress; set {self.name.url_setting} to an Ollama server"
+            ) from error
         except (ConnectionError, httpx.HTTPError, AttributeError) as error:
             # AttributeError: the client trips over an error whose body is JSON but no object; a gateway's, then.
             patience.unanswered()
@@ -126,20 +196,34 @@ class _OnlyTheseCredentials(httpx.Auth):
 
 def translate_refusal(status: int, words: str, *, server: ServerName, path: str, model: str) -> WinnowError:
     """What an error answer of Ollama to a request of `path` means. `words` is the server's own sentence."""
-    shown, setting = server.shown, server.url_setting
+    shown = server.shown
     if status in (Status.SERVICE_UNAVAILABLE, Status.TOO_MANY_REQUESTS):
         return ProviderBusy(f"{shown} is busy: {words or status}")
     if status in (Status.UNAUTHORIZED, Status.FORBIDDEN):
-        where = f"put them in {setting}: http://user:password@host"
+        where = f"put them in {server.url_setting}: http://user:password@host"
         return KeyRefused(
             f"{shown} refuses the credentials; {f'check {server.key_setting}' if server.key_setting else where}"
         )
-    if status == Status.NOT_FOUND and "model" in words.lower():
-        return ModelNotFound(f"{shown} does not have the model {model}; run: ollama pull {model}")
     if status == Status.NOT_FOUND:
-        return SetupFault(
-            f"{shown} has no {path}: it is no Ollama server, or one older than 0.3; check {setting}, or update Ollama"
-        )
-    if status == Status.INTERNAL_SERVER_ERROR and _RUNNER_DIED.search(words):
+        return _not_found(words, server=server, path=path, model=model)
+    if _NO_CHAT.search(words):
+        return SetupFault(f"{shown} refuses: the model {model} is not one for chats; choose another")
+    return _runner_failed(status, words, shown=shown) or translate_common(status, words, shown=shown)
+
+
+def _not_found(words: str, *, server: ServerName, path: str, model: str) -> WinnowError:
+    if "model" in words.lower():
+        return ModelNotFound(f"{server.shown} does not have the model {model}; run: ollama pull {model}")
+    return SetupFault(
+        f"{server.shown} has no {path}: it is no Ollama server, or one older than 0.3; check {server.url_setting}, or "
+        "update Ollama"
+    )
+
+
+def _runner_failed(status: int, words: str, *, shown: str) -> WinnowError | None:
+    """What it means when something went wrong between Ollama and the model's process; None: nothing did."""
+    if status in (Status.INTERNAL_SERVER_ERROR, Status.BAD_REQUEST) and _RUNNER_DIED.search(words):
         return TextTooLong(f"{shown}: the model's process died of this text, as it does when one is too long")
-    return translate_common(status, words, shown=shown)
+    if status == Status.BAD_REQUEST and _RUNNER_AWAY.search(words):
+        return ProviderUnavailable(f"{shown} fails ({status}): {words}")
+    return None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from http import HTTPStatus as Status
 from typing import TYPE_CHECKING, Any
 
 import openai
+import orjson
 
 from winnow.errors import (
     KeyRefused,
@@ -21,7 +23,7 @@ from winnow.errors import (
 )
 from winnow.providers.address import ServerName
 from winnow.providers.patience import no_answer_within
-from winnow.providers.refusals import batch_refused, retry_after_seconds, server_words, translate_common
+from winnow.providers.refusals import batch_refused, repeats, retry_after_seconds, server_words, translate_common
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -36,8 +38,13 @@ CONNECT_SECONDS = 10
 # What the client would add to a request from the environment (OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID).
 _ACCOUNT_HEADERS = ("Authorization", "OpenAI-Organization", "OpenAI-Project")
 
+# {"error": …} with the status 200; an answer may hold an "error" that is null.
+_SUCCESS_THAT_IS_NONE = re.compile(rb'\s*\{\s*"error"\s*:\s*[^\sn]')
+_NO_QUOTA = ("insufficient_quota", "budget_exceeded")  # OpenAI, LiteLLM
 # Google's compatible endpoint answers 400 to a wrong key.
 _BAD_KEY = "API key not valid"
+# Infinity answers 400 to the name of a model it does not serve.
+_NO_SUCH_MODEL = re.compile(r"invalid model\b", re.IGNORECASE)
 
 
 class OpenAIServer:
@@ -76,10 +83,12 @@ class OpenAIServer:
         patience: Patience,
         model: str,
         texts: Sequence[str] = (),
+        private: Sequence[str] = (),
     ) -> Any:
         """The raw answer (`.content`, `.headers`) of what `request` asks of the client by `with_raw_response`.
 
-        `texts` are kept out of messages where the server repeats them, and are counted when it refuses their number.
+        `texts` and what is `private` are kept out of messages where the server repeats them; `texts` are counted when
+        it refuses their number.
         The caller tells `patience` of a good answer, once it has looked at it.
 
         Raises:
@@ -92,10 +101,11 @@ class OpenAIServer:
             async with asyncio.timeout(seconds):
                 raw = await request(self._client)
         except openai.APIStatusError as error:
-            refused = self._refusal(error, model=model, texts=texts)
+            refused = self._refusal(error, model=model, texts=texts, private=private)
             if isinstance(refused, ProviderUnavailable):
                 patience.unanswered()
-            raise refused from (None if self._shows_key(error) else error)
+            is_telling = repeats(f"{error} {error.body}", secrets=self._secrets, texts=[*texts, *private])
+            raise refused from (None if is_telling else error)
         except (TimeoutError, openai.APITimeoutError) as error:
             patience.unanswered()
             raise ProviderTimeout(no_answer_within(seconds, shown=self.name.shown)) from error
@@ -106,6 +116,8 @@ class OpenAIServer:
             ) from error
         if "html" in raw.headers.get("content-type", ""):
             raise SetupFault(f"{self.name.shown} answers with a web page; does {self.name.url_setting} end in /v1?")
+        if _SUCCESS_THAT_IS_NONE.match(raw.content):
+            raise self._no_success(raw.content, model=model, private=[*texts, *private])
         return raw
 
     async def close(self) -> None:
@@ -120,9 +132,14 @@ class OpenAIServer:
         elif self._basic_auth is not None:
             request.headers["Authorization"] = self._basic_auth.get_secret_value()
 
-    def _refusal(self, error: openai.APIStatusError, *, model: str, texts: Sequence[str]) -> Exception:
-        secrets = [self._api_key.get_secret_value()] if self._api_key else []
-        words = server_words(error.body, secrets=secrets, texts=texts)
+    @property
+    def _secrets(self) -> list[str]:
+        return [self._api_key.get_secret_value()] if self._api_key else []
+
+    def _refusal(
+        self, error: openai.APIStatusError, *, model: str, texts: Sequence[str], private: Sequence[str]
+    ) -> Exception:
+        words = server_words(error.body, secrets=self._secrets, texts=[*texts, *private])
         if refused := batch_refused(error.status_code, words, sent=len(texts)):
             return refused
         return translate_refusal(
@@ -134,8 +151,18 @@ class OpenAIServer:
             retry_after=retry_after_seconds(error.response.headers, now=datetime.now(UTC)),
         )
 
-    def _shows_key(self, error: openai.APIStatusError) -> bool:
-        return self._api_key is not None and self._api_key.get_secret_value() in f"{error} {error.body}"
+    def _no_success(self, content: bytes, *, model: str, private: Sequence[str]) -> Exception:
+        """LM Studio answers 200 at paths it does not have; gateways do when the server behind them has failed."""
+        try:
+            error = orjson.loads(content)["error"]
+        except orjson.JSONDecodeError:
+            error = None
+        words = server_words(error, secrets=self._secrets, texts=private)
+        if words.startswith("Unexpected endpoint"):
+            return SetupFault(f"{self.name.shown} says: {words}; does {self.name.url_setting} end in /v1?")
+        code = error.get("code") if isinstance(error, dict) else None
+        status = code if type(code) is int and code >= Status.BAD_REQUEST else Status.BAD_GATEWAY
+        return translate_refusal(status, words, codes=str(code), server=self.name, model=model, retry_after=None)
 
 
 def translate_refusal(
@@ -152,13 +179,13 @@ def translate_refusal(
         retry_after: the server's wish in seconds.
     """
     shown = server.shown
-    if status == Status.PAYMENT_REQUIRED or "insufficient_quota" in codes:
+    if status == Status.PAYMENT_REQUIRED or any(code in codes for code in _NO_QUOTA):
         return QuotaExhausted(f"the account at {shown} has no quota left; add credit there")
     if status in (Status.TOO_MANY_REQUESTS, Status.SERVICE_UNAVAILABLE):
         return ProviderBusy(f"{shown} is busy or limits the rate: {words or status}", retry_after_seconds=retry_after)
     if status in (Status.UNAUTHORIZED, Status.FORBIDDEN) or "invalid_api_key" in codes or _BAD_KEY in words:
         return KeyRefused(f"{shown} refuses the API key ({status}); check {server.key_setting}")
-    if status == Status.NOT_FOUND or "model_not_found" in codes:
+    if status == Status.NOT_FOUND or "model_not_found" in codes or _NO_SUCH_MODEL.match(words):
         hint = f"check the model's name ({model}) and that {server.url_setting} ends in /v1"
         return ModelNotFound(f"{shown} does not have this: {words or status}; {hint}")
     return translate_common(status, words, shown=shown)

@@ -1,4 +1,4 @@
-"""What models cost, as far as their makers have published it."""
+"""What models cost, as far as their makers have published it (`models.toml`)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ from decimal import Decimal
 
 from typing_extensions import override
 
+from winnow.domain.providers import ProviderKind
 from winnow.domain.usage import NOTHING, Pricing
+from winnow.providers.models import known_model
 
 MILLION = 1_000_000
 # By their protocol: whoever runs the model pays for the electricity, and nobody else.
-OWN_MACHINES = frozenset({"local", "ollama"})
+OWN_MACHINES = frozenset({ProviderKind.LOCAL, ProviderKind.OLLAMA})
 
 
 class KnownPrices(Pricing):
-    """Published prices, for the service of the company that published them; anybody else's are unknown."""
+    """Published prices, for the service of the company that published them; anybody else's are unknown.
+
+    Another server that speaks OpenAI's protocol may be one's own, or a shop with prices of its own, whatever its models
+    are called.
+    """
 
     @override
     def price_usd(
@@ -23,14 +29,9 @@ class KnownPrices(Pricing):
         """The price in US dollars."""
         if provider_kind in OWN_MACHINES:
             return NOTHING
-        prices = _usd_a_million(model) if own_service else None
-        return None if prices is None else (prices[0] * tokens + prices[1] * output_tokens) / MILLION
-
-
-def _usd_a_million(model: str) -> tuple[Decimal, Decimal] | None:
-    """The price of a million tokens in, and out; from https://platform.openai.com/docs/pricing."""
-    return {
-        "text-embedding-3-small": (Decimal("0.02"), NOTHING),
-        "text-embedding-3-large": (Decimal("0.13"), NOTHING),
-        "text-embedding-ada-002": (Decimal("0.10"), NOTHING),
-    }.get(model)
+        known = known_model(model) if own_service else None
+        if known is None or known.price_usd_per_million_tokens is None:
+            return None
+        price_in = Decimal(str(known.price_usd_per_million_tokens))
+        price_out = Decimal(str(known.output_price_usd_per_million_tokens or 0))
+        return (price_in * tokens + price_out * output_tokens) / MILLION

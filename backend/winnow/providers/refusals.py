@@ -65,6 +65,13 @@ def server_words(body: object, *, secrets: Iterable[str] = (), texts: Iterable[s
     return words if len(words) <= SHOWN_CHARACTERS else words[: SHOWN_CHARACTERS - 1] + "…"
 
 
+def repeats(said: str, *, secrets: Iterable[str] = (), texts: Iterable[str] = ()) -> bool:
+    """Whether a secret, or a text of 20 characters or more, is in what was said; it must not be shown as it is then."""
+    if any(secret in said for secret in secrets if secret):
+        return True
+    return any(text in said for text in texts if len(text) >= LEAST_HIDDEN_CHARACTERS)
+
+
 def _sentence_in(body: object) -> str:
     if isinstance(body, str):
         return body
