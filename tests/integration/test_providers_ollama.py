@@ -173,6 +173,30 @@ async def test_at_most_two_requests_are_in_flight(ollama_server: OllamaServer, e
     assert ollama_server.in_flight_most == 2
 
 
+async def test_what_it_took_is_told_with_what_failed_calls_took(
+    ollama_server: OllamaServer, embedder: Embedder
+) -> None:
+    texts = [f"message {n}" for n in range(40)]
+    result = await embedder.embed([*texts, texts[0]], input_type="document")
+    assert (result.requests, result.texts, result.tokens) == (2, 40, 40 * 4)
+    assert 0 < result.seconds < 5
+    ollama_server.fail_next("broken")
+    with pytest.raises(ProviderUnavailable):
+        await embedder.embed(["one", "two"], input_type="document")
+    again = await embedder.embed(["one", "two"], input_type="document")
+    assert (again.requests, again.texts, again.tokens) == (2, 4, 2 * 3)
+    assert (await embedder.embed(["three"], input_type="document")).requests == 1
+
+
+async def test_what_a_provider_says_about_requests_at_once_is_kept(ollama_server: OllamaServer) -> None:
+    provider = Provider(kind=ProviderKind.OLLAMA, name="ollama", urls=(ollama_server.url,), at_once=3)
+    embedder = build_embedder_of(provider, "bge-m3", first_timeout_seconds=5, timeout_seconds=5)
+    ollama_server.delay_seconds = 0.05
+    await asyncio.gather(*(embedder.embed([f"{n}"], input_type="document") for n in range(9)))
+    assert ollama_server.in_flight_most == 3
+    await embedder.close()
+
+
 async def test_latest_is_the_same_model_and_the_same_space(ollama_server: OllamaServer) -> None:
     embedder = embedder_at(ollama_server.url, model="bge-m3:latest")
     assert embedder.identity.model == "bge-m3"

@@ -6,13 +6,21 @@ import base64
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
 
+from winnow.domain.providers import Provider, ProviderKind
 from winnow.errors import InvalidSettings
 from winnow.providers.address import parse_address
-from winnow.providers.factory import build_embedder, check_embedder, parse_embedder
+from winnow.providers.factory import (
+    build_embedder,
+    build_embedder_of,
+    check_embedder,
+    parse_embedder,
+    provider_of_settings,
+)
 from winnow.providers.models import known_prefixes
 from winnow.settings import Settings, load_settings
 
@@ -180,6 +188,61 @@ async def test_a_prefix_in_the_settings_wins_even_an_empty_one() -> None:
     settings = Settings(embedder="ollama:nomic-embed-text", document_prefix="", query_prefix="q: ")
     embedder = build_embedder(settings)
     assert (embedder.identity.document_prefix, embedder.identity.query_prefix) == ("", "q: ")
+    await embedder.close()
+
+
+@pytest.mark.parametrize("kind", ProviderKind)
+def test_the_settings_make_a_provider_of_each_kind(kind: ProviderKind) -> None:
+    settings = load_settings(
+        ollama_url="gpu1", openai_url="http://gpu2/v1", openai_api_key=SecretStr("sk-ours"), embedder="local"
+    )
+    provider = provider_of_settings(settings, kind)
+    urls = {ProviderKind.LOCAL: (), ProviderKind.OLLAMA: ("gpu1",), ProviderKind.OPENAI: ("http://gpu2/v1",)}
+    assert (provider.id, provider.kind, provider.name, provider.urls) == (None, kind, kind.value, urls[kind])
+    assert (provider.api_key is not None) == (kind is ProviderKind.OPENAI), "a key goes where it belongs"
+
+
+def test_a_key_that_lies_around_goes_to_openai_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-ambient")
+    at_openai = provider_of_settings(load_settings(), ProviderKind.OPENAI).api_key
+    assert at_openai is not None
+    assert at_openai.get_secret_value() == "sk-ambient"
+    elsewhere = load_settings(openai_url="http://gpu2/v1")
+    assert provider_of_settings(elsewhere, ProviderKind.OPENAI).api_key is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "urls", "says"),
+    [
+        (ProviderKind.OLLAMA, (), "the URL of gpus .* is not set"),
+        (ProviderKind.OLLAMA, ("http://gpu1", "ftp://gpu2"), "the URL of gpus .* is not a URL"),
+        (ProviderKind.OPENAI, ("http://gpu1/v1?key=s3cret",), "the URL of gpus .* has a query"),
+        (ProviderKind.OPENAI, ("https://api.openai.com/v1",), "the key of gpus .* is not set"),
+    ],
+)
+def test_a_stored_provider_is_mended_where_it_is_stored(kind: ProviderKind, urls: tuple[str, ...], says: str) -> None:
+    provider = Provider(id=uuid4(), kind=kind, name="gpus", urls=urls)
+    with pytest.raises(InvalidSettings, match=says) as caught:
+        build_embedder_of(provider, "some-model", first_timeout_seconds=1, timeout_seconds=1)
+    assert "winnow providers edit gpus" in str(caught.value)
+    assert "WINNOW_" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "own", "used"),
+    [(None, None, "search_document: "), (None, "", ""), (None, "p: ", "p: "), ("g: ", "p: ", "g: "), ("", "p: ", "")],
+)
+async def test_a_prefix_is_the_given_one_or_the_providers_or_the_models(
+    given: str | None, own: str | None, used: str
+) -> None:
+    provider = Provider(id=uuid4(), kind=ProviderKind.OLLAMA, name="gpus", urls=("http://gpu1",), document_prefix=own)
+    embedder = build_embedder_of(
+        provider, "nomic-embed-text:latest", first_timeout_seconds=1, timeout_seconds=1, document_prefix=given
+    )
+    identity = embedder.identity
+    assert (identity.provider, identity.model) == ("ollama", "nomic-embed-text"), "whatever its name and its servers"
+    assert (identity.document_prefix, identity.query_prefix) == (used, "search_query: ")
     await embedder.close()
 
 

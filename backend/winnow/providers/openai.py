@@ -68,8 +68,10 @@ class OpenAIEndpoint(Endpoint):
         form = self._format
         try:
             raw = await self._server.ask(
+                # The texts as `extra_body`, for else the client walks over each of them, which takes longer than all
+                # that is done here.
                 lambda client: client.embeddings.with_raw_response.create(
-                    model=self._model, input=texts, encoding_format=form
+                    model=self._model, input="", encoding_format=form, extra_body={"input": texts}
                 ),
                 patience=self._patience,
                 model=self._model,
