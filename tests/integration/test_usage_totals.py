@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from plugins.pipeline import SteeredEmbedder, winnow_over
+from plugins.pipeline import SteeredEmbedder, add_messages, winnow_over
 from winnow.api.app import create_app
 from winnow.domain.keys import Scope
 from winnow.domain.usage import By, Totals
@@ -134,3 +134,21 @@ async def test_the_api_tells_readers_the_same(used: datetime, http: httpx.AsyncC
     assert since["total"]["embedded"] == 5
     for wrong in ({"by": "songs"}, {"days": 0}, {"days": 9999}, {"since": "now"}, {"since": "20260101"}):
         assert (await http.get(USAGE, params=wrong)).status_code == 422, wrong
+
+
+async def test_a_dry_run_over_http_estimates_and_starts_nothing(database_url: str, sql: asyncpg.Connection) -> None:
+    await add_messages(sql, ["one", "one", "two words"])
+    model = SteeredEmbedder()
+    async with winnow_over(database_url, NOWHERE, model=model, started=False) as winnow:
+        transport = httpx.ASGITransport(create_app(winnow))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            dry = {"kinds": ["messages"], "dry_run": True}
+            plain = await client.post("/api/v1/embeddings/backfill", json=dry)
+            assert (plain.status_code, model.calls) == (200, [])
+            expected = plain.json()["estimate"]
+            assert (expected["rows"], expected["texts"], expected["tokens"]) == (3, 2, 4)
+            assert (expected["price_usd"], expected["seconds"]) == (None, None)
+            asked = (await client.post("/api/v1/embeddings/backfill", json=dry | {"sample": True})).json()
+            assert asked["estimate"]["seconds_basis"].startswith("a sample of 2 texts")
+            assert len(model.calls) == 2
+    assert await sql.fetchval("SELECT count(embedding) FROM messages") == 0

@@ -20,7 +20,8 @@ from winnow.api.problems import PROBLEM_RESPONSE, add_error_handlers, problem
 from winnow.api.readiness import Readiness
 from winnow.api.requests import LoopbackNames, RequestLog
 from winnow.api.storing import store_many, store_one
-from winnow.api.usage import add_usage_routes, estimate_out
+from winnow.api.usage import add_usage_routes
+from winnow.api.usage_schemas import estimate_out
 from winnow.domain.jobs import Kind, Lane
 from winnow.domain.knowledge import AtomType
 from winnow.domain.messages import storable

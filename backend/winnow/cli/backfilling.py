@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from winnow.api.usage import estimate_out, usage_totals_out
+from winnow.api.usage_schemas import estimate_out, usage_totals_out
 from winnow.bootstrap import opened, servers_for
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.render import counted, plain, span

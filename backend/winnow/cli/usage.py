@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from winnow.api.usage import usage_out
+from winnow.api.usage_schemas import usage_out
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.render import plain
 from winnow.cli.running import console, print_json, run, settings_for
