@@ -18,6 +18,7 @@ from winnow.pipeline.backfill import Backfilling
 from winnow.pipeline.embed import Embedding
 from winnow.pipeline.extract import Extracting
 from winnow.pipeline.overview import Overviewing
+from winnow.pipeline.providers import Registry
 from winnow.pipeline.search import Searching
 from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
@@ -28,9 +29,11 @@ from winnow.queue.events import NatsAnnouncer
 from winnow.queue.lanes import LANES, dead_letters, lane_depth
 from winnow.queue.middleware import LogContextMiddleware
 from winnow.queue.workers import list_workers
+from winnow.secrets import secrets_of
 from winnow.storage.embeddings import EmbeddingStore
 from winnow.storage.engine import Database
 from winnow.storage.extraction import ExtractionStore
+from winnow.storage.providers import ProviderStore
 from winnow.storage.unit_of_work import UnitsOfWork
 from winnow.tasks.dispatch import TaskDispatcher, register_tasks
 from winnow.tasks.tools import Tools
@@ -235,6 +238,15 @@ class Winnow:
             batch_size=self.settings.batch_size,
             extraction_threshold=self.settings.extraction_threshold,
             extraction_quiet_seconds=self.settings.extraction_quiet_seconds,
+        )
+
+    def registry(self) -> Registry:
+        """For providers."""
+        return Registry(
+            store=ProviderStore(self.database),
+            secrets=secrets_of(self.settings),
+            first_timeout_seconds=self.settings.provider_first_timeout_seconds,
+            timeout_seconds=self.settings.provider_timeout_seconds,
         )
 
     def overviewing(self) -> Overviewing:

@@ -109,6 +109,12 @@ class QuotaExhausted(SetupFault):
     """The account at the model server has no quota left."""
 
 
+class ProviderInUse(SetupFault):
+    """Vectors are made or searched with this provider."""
+
+    exit_code = 1
+
+
 class SpaceMismatch(SetupFault):
     """The chosen embedder makes vectors of another space than the stored ones."""
 
@@ -117,6 +123,10 @@ class InvalidInput(Permanent):
     """What was given cannot be read."""
 
     exit_code = 2
+
+
+class ProviderNotFound(InvalidInput):
+    """There is no such provider."""
 
 
 class InvalidSettings(InvalidInput):

@@ -150,7 +150,7 @@ def test_another_secret_says_what_to_do(file: Path) -> None:
     encrypted = of_settings(ONE, file.parent).encrypt(KEY)
     with pytest.raises(
         SetupFault,
-        match=r"the key of gpu cannot be decrypted .* WINNOW_SECRET_KEY .* winnow providers edit gpu --key -",
+        match=r"the key of gpu cannot be decrypted .* WINNOW_SECRET_KEY .* providers edit gpu --key -",
     ):
         of_settings(TWO, file.parent).decrypt(encrypted, of="gpu")
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from winnow.errors import InvalidSettings
+from pydantic import SecretStr
+
+from winnow.domain.providers import ProviderKind
+from winnow.errors import InvalidSettings, SetupFault
 from winnow.providers.address import parse_address
 from winnow.providers.models import Prefixes, known_prefixes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from winnow.domain import providers as domain
     from winnow.providers.address import ServerAddress
     from winnow.providers.base import Embedder
+    from winnow.providers.ollama_client import OllamaServer
+    from winnow.providers.openai_client import OpenAIServer
     from winnow.settings import Settings
 
 Provider = Literal["local", "ollama", "openai"]
@@ -109,3 +118,68 @@ def _prefixes(settings: Settings, known: Prefixes) -> Prefixes:
     return Prefixes(
         document=known.document if document is None else document, query=known.query if query is None else query
     )
+
+
+def build_embedder_of(
+    provider: domain.Provider,
+    model: str,
+    *,
+    first_timeout_seconds: float,
+    timeout_seconds: float,
+    document_prefix: str | None = None,
+    query_prefix: str | None = None,
+    fingerprint: Sequence[float] | None = None,
+) -> Embedder:
+    """The embedder of a model of a provider; nothing is connected or loaded before its first text.
+
+    Prefixes that are None are the provider's, or else the model's own.
+
+    Raises:
+        InvalidSettings: an address that is not a URL, or of no possible model server.
+        SetupFault: the built-in model is no stored provider's.
+    """
+    del fingerprint
+    known = known_prefixes(model)
+    document = next(each for each in (document_prefix, provider.document_prefix, known.document) if each is not None)
+    query = next(each for each in (query_prefix, provider.query_prefix, known.query) if each is not None)
+    if provider.kind is ProviderKind.OLLAMA:
+        from winnow.providers.ollama import OllamaEmbedder  # noqa: PLC0415
+
+        return OllamaEmbedder(
+            server=ollama_server(provider),
+            model=model,
+            document_prefix=document,
+            query_prefix=query,
+            first_timeout_seconds=first_timeout_seconds,
+            timeout_seconds=timeout_seconds,
+        )
+    if provider.kind is ProviderKind.OPENAI:
+        from winnow.providers.openai import OpenAIEmbedder  # noqa: PLC0415
+
+        return OpenAIEmbedder(
+            server=openai_server(provider),
+            model=model,
+            document_prefix=document,
+            query_prefix=query,
+            first_timeout_seconds=first_timeout_seconds,
+            timeout_seconds=timeout_seconds,
+        )
+    raise SetupFault("the built-in model needs no provider; it is called local")
+
+
+def ollama_server(provider: domain.Provider) -> OllamaServer:
+    """The connections to the first of the provider's URLs; its key is sent as proxies before an Ollama want it."""
+    from winnow.providers.ollama_client import OllamaServer  # noqa: PLC0415
+
+    address = parse_address(provider.urls[0], setting=f"the URL of {provider.name}", default_port=OLLAMA_PORT)
+    if provider.api_key:
+        address = replace(address, basic_auth=SecretStr(f"Bearer {provider.api_key.get_secret_value()}"))
+    return OllamaServer(address)
+
+
+def openai_server(provider: domain.Provider) -> OpenAIServer:
+    """The connections to the first of the provider's URLs."""
+    from winnow.providers.openai_client import OpenAIServer  # noqa: PLC0415
+
+    address = parse_address(provider.urls[0], setting=f"the URL of {provider.name}")
+    return OpenAIServer(address, api_key=provider.api_key, key_setting=f"the key of {provider.name}")

@@ -63,10 +63,19 @@ class OllamaServer:
             Transient: no connection, no answer in time, or a server error.
             WinnowError: a refusal, translated by `translate_refusal`.
         """
+        return await self._ask("POST", path, body, patience=patience, texts=texts)
+
+    async def get(self, path: str, *, patience: Patience) -> bytes:
+        """The body of the answer. Raises as `post` does."""
+        return await self._ask("GET", path, {}, patience=patience)
+
+    async def _ask(
+        self, method: str, path: str, body: Mapping[str, object], *, patience: Patience, texts: Sequence[str] = ()
+    ) -> bytes:
         seconds = patience.seconds
         try:
             async with asyncio.timeout(seconds):
-                return await self._client.raw("POST", path, json=body)
+                return await self._client.raw(method, path, json=body or None)
         except ollama.ResponseError as error:
             words = server_words(error.error, texts=texts)
             refused = translate_refusal(
