@@ -129,6 +129,10 @@ class ProviderNotFound(InvalidInput):
     """There is no such provider."""
 
 
+class ProviderRefused(InvalidInput):
+    """What is said of a provider is well written, and cannot be all the same: a taken name, a forbidden address."""
+
+
 class InvalidSettings(InvalidInput):
     """A setting has a value that cannot be used."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from winnow.cli import failed, importing, keys, serving, showing, using
+from winnow.cli import failed, importing, keys, providers, serving, showing, using
 
 app = typer.Typer(
     name="winnow",
@@ -20,6 +20,7 @@ using.add_commands(app)
 showing.add_commands(app)
 app.add_typer(failed.app, name="failed", rich_help_panel="Maintain")
 app.add_typer(keys.app, name="keys", rich_help_panel="Maintain")
+app.add_typer(providers.app, name="providers", rich_help_panel="Maintain")
 
 if __name__ == "__main__":
     app()

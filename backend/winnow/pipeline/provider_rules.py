@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from winnow.domain.messages import storable
 from winnow.domain.providers import ProviderKind
-from winnow.errors import InvalidInput
+from winnow.errors import InvalidSettings, ProviderRefused
 from winnow.providers.address import parse_address
 from winnow.providers.factory import OLLAMA_PORT
 
@@ -37,19 +37,23 @@ def valid_setup(setup: ProviderSetup, *, has_key: bool) -> ProviderSetup:
     """The set-up as it is stored: URLs written out, and each once.
 
     Raises:
-        InvalidInput: something in it cannot be.
+        ProviderRefused: something in it cannot be.
     """
     _require_name(setup.name)
     if setup.kind not in USUAL_URLS:
-        raise InvalidInput("a provider is of kind ollama or openai; the built-in model needs none, it is called local")
+        raise ProviderRefused(
+            "a provider is of kind ollama or openai; the built-in model needs none, it is called local"
+        )
     addresses = server_addresses(setup)
     if any(address.is_openai for address in addresses) and not has_key:
-        raise InvalidInput(f"OpenAI's own service wants a key: give {setup.name} one with --key -")
+        raise ProviderRefused(f"OpenAI's own service wants a key: give {setup.name} one with --key -")
     for what, model in (("embedding", setup.embedding_model), ("chat", setup.chat_model)):
         _require_model(what, model)
     for what, prefix in (("document", setup.document_prefix), ("query", setup.query_prefix)):
         if prefix is not None and (len(prefix) > MOST_PREFIX_CHARACTERS or storable(prefix) != prefix):
-            raise InvalidInput(f"a {what} prefix has at most {MOST_PREFIX_CHARACTERS:,} characters that can be stored")
+            raise ProviderRefused(
+                f"a {what} prefix has at most {MOST_PREFIX_CHARACTERS:,} characters that can be stored"
+            )
     _require_number("requests a minute", setup.requests_per_minute, MOST_A_MINUTE)
     _require_number("tokens a minute", setup.tokens_per_minute, MOST_A_MINUTE)
     _require_number("requests at once", setup.at_once, MOST_AT_ONCE)
@@ -60,20 +64,23 @@ def server_addresses(setup: ProviderSetup) -> list[ServerAddress]:
     """Where the servers of a set-up are, the usual place when it names none.
 
     Raises:
-        InvalidInput: none, too many or too long URLs, or credentials in one.
-        InvalidSettings: a URL that is none, or of no possible model server.
+        ProviderRefused: too many or too long URLs, one that is none or of no possible model server, or credentials in
+            one.
     """
     urls = setup.urls or (USUAL_URLS[setup.kind],)
     if len(urls) > MOST_URLS:
-        raise InvalidInput(f"a provider has at most {MOST_URLS} URLs, all of servers with the same models")
+        raise ProviderRefused(f"a provider has at most {MOST_URLS} URLs, all of servers with the same models")
     addresses = []
     for url in urls:
         if len(url) > MOST_URL_CHARACTERS or not url.isprintable():
-            raise InvalidInput(f"a URL has at most {MOST_URL_CHARACTERS:,} printable characters")
+            raise ProviderRefused(f"a URL has at most {MOST_URL_CHARACTERS:,} printable characters")
         default_port = OLLAMA_PORT if setup.kind is ProviderKind.OLLAMA else None
-        address = parse_address(url, setting=f"the URL of {setup.name}", default_port=default_port)
+        try:
+            address = parse_address(url, setting=f"the URL of {setup.name}", default_port=default_port)
+        except InvalidSettings as error:
+            raise ProviderRefused(str(error)) from error
         if "@" in urlsplit(url if "://" in url else f"http://{url}").netloc:
-            raise InvalidInput(
+            raise ProviderRefused(
                 f"{address.shown} has credentials in it, which would be stored as they are; give a key instead: --key -"
             )
         addresses.append(address)
@@ -81,21 +88,21 @@ def server_addresses(setup: ProviderSetup) -> list[ServerAddress]:
 
 
 def require_key_stays(stored: StoredProvider, setup: ProviderSetup) -> None:
-    """Raises `InvalidInput` when the stored key would be sent to a server it was not given for."""
+    """Raises `ProviderRefused` when the stored key would be sent to a server it was not given for."""
     known = {_server(url) for url in stored.urls}
     new = [url for url in setup.urls if _server(url) not in known]
     if stored.has_key and new:
-        raise InvalidInput(
+        raise ProviderRefused(
             f"the key of {stored.name} was given for {', '.join(stored.urls)}; to send it to {new[0]} as well, enter "
             "it again with --key -, or take it away with --no-key"
         )
 
 
 def valid_key(key: SecretStr) -> SecretStr:
-    """Raises `InvalidInput`, which does not show it, for what cannot be sent as a key."""
+    """Raises `ProviderRefused`, which does not show it, for what cannot be sent as a key."""
     clear = key.get_secret_value()
     if not clear or len(clear) > MOST_KEY_CHARACTERS or not all("!" <= character <= "~" for character in clear):
-        raise InvalidInput(f"a key has 1 to {MOST_KEY_CHARACTERS:,} printable ASCII characters, and no blanks")
+        raise ProviderRefused(f"a key has 1 to {MOST_KEY_CHARACTERS:,} printable ASCII characters, and no blanks")
     return key
 
 
@@ -106,7 +113,7 @@ def _server(url: str) -> tuple[str, str]:
 
 def _require_name(name: str) -> None:
     if name == "local" or not re.fullmatch(NAME, name):
-        raise InvalidInput(
+        raise ProviderRefused(
             "a provider's name has 1 to 64 of a-z, 0-9, dot, dash and underscore, begins with a letter or digit, and "
             "is not local"
         )
@@ -116,14 +123,14 @@ def _require_model(what: str, model: str | None) -> None:
     if model is not None and (
         not model or len(model) > MOST_MODEL_CHARACTERS or not model.isprintable() or any(c.isspace() for c in model)
     ):
-        raise InvalidInput(
+        raise ProviderRefused(
             f"the name of the {what} model has 1 to {MOST_MODEL_CHARACTERS} printable characters, and no blanks"
         )
 
 
 def _require_number(what: str, number: int | None, most: int) -> None:
     if number is not None and not 1 <= number <= most:
-        raise InvalidInput(f"{what} are 1 to {most:,}")
+        raise ProviderRefused(f"{what} are 1 to {most:,}")
 
 
 def without_key(words: str, keys: Sequence[SecretStr | None]) -> str:

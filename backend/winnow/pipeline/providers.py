@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from winnow.domain.providers import Provider
-from winnow.errors import ModelNotFound, SetupFault, WinnowError
+from winnow.errors import InvalidSettings, ModelNotFound, ProviderRefused, SetupFault, WinnowError
 from winnow.pipeline.provider_rules import require_key_stays, server_addresses, valid_key, valid_setup, without_key
 from winnow.providers.address import check_reachable_place
 from winnow.providers.base import probe_dimensions
@@ -96,7 +96,7 @@ async def create_provider(tools: Registry, *, name: str, kind: ProviderKind, giv
     """Writes one down; no server is asked.
 
     Raises:
-        InvalidInput: something in it cannot be, or the name is taken.
+        ProviderRefused: something in it cannot be, or the name is taken.
         SetupFault: its key cannot be encrypted.
     """
     key = given.get("api_key")
@@ -114,7 +114,7 @@ async def edit_provider(tools: Registry, name_or_id: str | UUID, given: Provider
     Raises:
         ProviderNotFound: there is none.
         ProviderInUse: it would be inactive, and vectors are made or searched with it.
-        InvalidInput: something in it cannot be, the new name is taken, or the key would go to a server it was not
+        ProviderRefused: something in it cannot be, the new name is taken, or the key would go to a server it was not
             given for.
         SetupFault: its key cannot be encrypted.
     """
@@ -187,7 +187,10 @@ def _changed(setup: ProviderSetup, given: ProviderChanges) -> ProviderSetup:
 
 async def _require_places(setup: ProviderSetup) -> None:
     for address in server_addresses(setup):
-        await check_reachable_place(address)
+        try:
+            await check_reachable_place(address)
+        except InvalidSettings as error:
+            raise ProviderRefused(str(error)) from error
 
 
 async def _look(tools: Registry, provider: Provider) -> Checked:

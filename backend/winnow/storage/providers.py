@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 
 from winnow.domain.providers import ProviderKind
-from winnow.errors import InvalidInput, ProviderInUse, ProviderNotFound
+from winnow.errors import ProviderInUse, ProviderNotFound, ProviderRefused
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class ProviderStore:
         """A new one; `encrypt` makes its encrypted key, while no exchange of secrets is under way.
 
         Raises:
-            InvalidInput: the name is taken.
+            ProviderRefused: the name is taken.
         """
         async with self._database.transaction() as connection:
             await fetch(connection, "share_provider_keys")
@@ -114,7 +114,7 @@ class ProviderStore:
         Raises:
             ProviderNotFound: there is none.
             ProviderInUse: it would not be active, and vectors are made or searched with it.
-            InvalidInput: the new name is taken.
+            ProviderRefused: the new name is taken.
         """
         async with self._database.transaction() as connection:
             await fetch(connection, "share_provider_keys")
@@ -199,5 +199,5 @@ async def _require_unused(connection: AsyncConnection, stored: StoredProvider, w
         )
 
 
-def _taken(name: str) -> InvalidInput:
-    return InvalidInput(f"there is a provider named {name} already; choose another name, or edit that one")
+def _taken(name: str) -> ProviderRefused:
+    return ProviderRefused(f"there is a provider named {name} already; choose another name, or edit that one")
