@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from winnow.cli import failed, importing, keys, providers, serving, showing, using
+from winnow.cli import failed, importing, keys, providers, serving, setup, showing, using
 
 app = typer.Typer(
     name="winnow",
@@ -15,6 +15,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 serving.add_commands(app)
+setup.add_commands(app)
 importing.add_commands(app)
 using.add_commands(app)
 showing.add_commands(app)
