@@ -18,26 +18,41 @@ from winnow.embedded.instance import DataFolder, Instance, RunningServers
 from winnow.embedded.postgres import forget_client_variables, little_room
 from winnow.errors import DatabaseUnavailable, InvalidSettings, QueueUnavailable, SetupFault
 from winnow.pipeline.backfill import Backfilling
+from winnow.pipeline.choices import Choosing
 from winnow.pipeline.embed import Embedding
 from winnow.pipeline.embedders import Embedders
+from winnow.pipeline.examine import Examining
+from winnow.pipeline.examine_model import ExaminingModel
 from winnow.pipeline.extract import Extracting
 from winnow.pipeline.metering import Meter
 from winnow.pipeline.overview import Overviewing
+from winnow.pipeline.providers import Registry
 from winnow.pipeline.search import Searching
 from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
-from winnow.providers.address import parse_address
-from winnow.providers.factory import build_embedder
+from winnow.providers.factory import (
+    build_catalogue,
+    build_embedder_of,
+    is_own_service,
+    pace_name,
+    parse_embedder,
+    provider_of_settings,
+)
+from winnow.providers.models import known_model
 from winnow.providers.prices import KnownPrices
 from winnow.providers.rules import RuleExtractor
 from winnow.queue.broker import JetStreamBroker
 from winnow.queue.events import NatsAnnouncer
+from winnow.queue.facts import jetstream_facts
 from winnow.queue.lanes import LANES, dead_letters, lane_depth
 from winnow.queue.middleware import LogContextMiddleware
 from winnow.queue.workers import list_workers
+from winnow.secrets import secrets_of
 from winnow.storage.embeddings import EmbeddingStore
 from winnow.storage.engine import Database
 from winnow.storage.extraction import ExtractionStore
+from winnow.storage.providers import ProviderStore
+from winnow.storage.rates import RateStore
 from winnow.storage.unit_of_work import UnitsOfWork
 from winnow.tasks.dispatch import TaskDispatcher, register_tasks
 from winnow.tasks.tools import Tools
@@ -48,7 +63,7 @@ if TYPE_CHECKING:
 
     from winnow.domain.spaces import Space
     from winnow.pipeline.overview import QueueView
-    from winnow.providers.base import Embedder
+    from winnow.providers.base import Embedder, ModelCatalogue
     from winnow.settings import Settings
 
 
@@ -140,9 +155,11 @@ class Winnow:
     dispatcher: TaskDispatcher = field(init=False)
     units: UnitsOfWork = field(init=False)
     meter: Meter = field(init=False)
+    _source: Embedders = field(init=False)
     _queue_started: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
+        self._source = self._embedders()
         self.spaces = self._spaces()
         # Half of the tasks ask the model server, half write what it answered.
         self.embeddings = EmbeddingStore(self.database, large_writes=max(2, self.settings.bulk_concurrency // 2))
@@ -161,18 +178,29 @@ class Winnow:
         prefixes = Wish(document_prefix=settings.document_prefix, query_prefix=settings.query_prefix)
         chosen = "embedder" in settings.model_fields_set
         wish = replace(prefixes, provider=identity.provider, model=identity.model) if chosen else prefixes
-        return Spaces(self.database, self.embedder, wish=wish, source=self.embedders())
+        return Spaces(self.database, self.embedder, wish=wish, source=self._source)
 
-    def embedders(self) -> Embedders:
-        """Of all stored spaces."""
-        return Embedders(providers=_NoProviders(), of_settings=self._provider_of_settings, make=self._embedder_for)
+    def _embedders(self) -> Embedders:
+        return Embedders(
+            providers=self.registry(),
+            of_settings=self._provider_of_settings,
+            make=lambda provider, space: self.embedder_of(provider, space.identity.model, space=space),
+        )
 
     def _provider_of_settings(self, kind: str) -> Provider:
-        return Provider(kind=ProviderKind(kind), name=kind)
+        return provider_of_settings(self.settings, ProviderKind(kind))
 
-    def _embedder_for(self, provider: Provider, space: Space) -> Embedder:
-        prefixes = {"document_prefix": space.identity.document_prefix, "query_prefix": space.identity.query_prefix}
-        return build_embedder(self.settings.model_copy(update={"embedder": str(space.identity), **prefixes}))
+    def embedder_of(self, provider: Provider, model: str, *, space: Space | None = None) -> Embedder:
+        """One with this model of this provider; with the prefixes of the space, and held to it, if it is for one."""
+        return _embedder(self.settings, self.database, provider, model, space=space)
+
+    def catalogue_of(self, provider: Provider) -> ModelCatalogue:
+        """Of the models of the provider's server."""
+        return build_catalogue(provider)
+
+    def choosing(self) -> Choosing:
+        """For naming models."""
+        return Choosing(registry=self.registry(), of_settings=self._provider_of_settings)
 
     async def start_queue(self) -> None:
         """Connects to NATS. Use cases that only read the database do without.
@@ -212,14 +240,19 @@ class Winnow:
         return f"{socket.gethostname()}:{os.getpid()}"
 
     def tariff(self) -> Tariff:
-        """What embedding costs here."""
-        return Tariff(pricing=KnownPrices(), is_own_service=self._is_openai)
+        """What the use of models costs here."""
+        return Tariff(pricing=KnownPrices(), is_own_service=self._is_own_service)
 
-    def _is_openai(self, provider_id: UUID | None) -> bool:
-        """Whether a provider (None: the settings' own) is OpenAI's service itself, and not one that speaks like it."""
-        if provider_id is not None or self.embedder.identity.provider != "openai":
-            return False
-        return parse_address(self.settings.openai_url, setting="WINNOW_OPENAI_URL").is_openai
+    def tariff_of(self, provider: Provider) -> Tariff:
+        """What the use of this provider's models costs."""
+        return Tariff(pricing=KnownPrices(), is_own_service=lambda _: is_own_service(provider))
+
+    def _is_own_service(self, provider_id: UUID | None) -> bool:
+        """Whether a provider (None: the settings' own) is the service of the company whose protocol it speaks."""
+        provider = self._source.known(provider_id)
+        if provider is None and provider_id is None:
+            provider = self._provider_of_settings(self.embedder.identity.provider)
+        return provider is not None and is_own_service(provider)
 
     def task_tools(self) -> Tools:
         """What tasks are given."""
@@ -285,6 +318,36 @@ class Winnow:
             extraction_quiet_seconds=self.settings.extraction_quiet_seconds,
         )
 
+    def registry(self) -> Registry:
+        """For providers."""
+        return Registry(
+            store=ProviderStore(self.database),
+            secrets=secrets_of(self.settings),
+            first_timeout_seconds=self.settings.provider_first_timeout_seconds,
+            timeout_seconds=self.settings.provider_timeout_seconds,
+        )
+
+    async def examining(self, *, measure: bool) -> Examining:
+        """For `winnow doctor`."""
+        space = await self.spaces.current()
+        embedder = await self.spaces.embedder_of(space) if space else self.embedder
+        provider = await self._source.provider_of(space) if space else None
+        if provider is None:
+            provider = self._provider_of_settings(embedder.identity.provider)
+        client = self.brokers[Lane.LIVE].client
+        return Examining(
+            database=self.database,
+            queue=lambda: jetstream_facts(client),
+            model=ExaminingModel(
+                embedder=embedder,
+                space=space,
+                catalogue=self.catalogue_of(provider),
+                known=known_model(embedder.identity.model),
+                measure=measure,
+            ),
+            data_dir=self.settings.data_dir if external_servers(self.settings) is None else None,
+        )
+
     def overviewing(self) -> Overviewing:
         """For `winnow status` and its kin."""
         view: QueueView = JetStreamView(self.brokers[Lane.LIVE])
@@ -324,9 +387,26 @@ class JetStreamView:
         return int(info.state.last_seq)
 
 
-class _NoProviders:
-    async def get(self, provider_id: UUID) -> Provider:
-        raise SetupFault("no")
+def _embedder(
+    settings: Settings, database: Database, provider: Provider, model: str, *, space: Space | None = None
+) -> Embedder:
+    """One that keeps the provider's pace with all other processes."""
+    pace = RateStore(
+        database,
+        pace_name(provider),
+        requests_per_minute=provider.requests_per_minute,
+        tokens_per_minute=provider.tokens_per_minute,
+    )
+    return build_embedder_of(
+        provider,
+        model,
+        first_timeout_seconds=settings.provider_first_timeout_seconds,
+        timeout_seconds=settings.provider_timeout_seconds,
+        document_prefix=space.identity.document_prefix if space else settings.document_prefix,
+        query_prefix=space.identity.query_prefix if space else settings.query_prefix,
+        fingerprint=space.fingerprint if space else None,
+        pace=pace,
+    )
 
 
 def build(settings: Settings, servers: Servers, *, pool_size: int = 10) -> Winnow:
@@ -340,11 +420,13 @@ def build(settings: Settings, servers: Servers, *, pool_size: int = 10) -> Winno
         broker = JetStreamBroker(servers.nats_url, LANES[lane.value], ack_wait_seconds=settings.ack_wait_seconds)
         broker.add_middlewares(LogContextMiddleware())
         brokers[lane] = broker
+    database = Database(servers.database_url, pool_size=pool_size)
+    kind, model = parse_embedder(settings.embedder)
     return Winnow(
         settings=settings,
         servers=servers,
-        database=Database(servers.database_url, pool_size=pool_size),
-        embedder=build_embedder(settings),
+        database=database,
+        embedder=_embedder(settings, database, provider_of_settings(settings, kind), model),
         brokers=brokers,
     )
 

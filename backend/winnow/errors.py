@@ -131,6 +131,12 @@ class QuotaExhausted(SetupFault):
     """The account at the model server has no quota left."""
 
 
+class ProviderInUse(SetupFault):
+    """Vectors are made or searched with this provider."""
+
+    exit_code = 1
+
+
 class SpaceMismatch(SetupFault):
     """The chosen embedder makes vectors of another space than the stored ones."""
 
@@ -139,6 +145,14 @@ class InvalidInput(Permanent):
     """What was given cannot be read."""
 
     exit_code = 2
+
+
+class ProviderNotFound(InvalidInput):
+    """There is no such provider."""
+
+
+class ProviderRefused(InvalidInput):
+    """What is said of a provider is well written, and cannot be all the same: a taken name, a forbidden address."""
 
 
 class InvalidSettings(InvalidInput):

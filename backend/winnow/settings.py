@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
 import difflib
 import os
@@ -21,6 +23,7 @@ from winnow.errors import InvalidSettings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+SECRET_BYTES = 32
 Seconds = Annotated[float, Field(gt=0, le=1_000_000)]
 
 
@@ -35,7 +38,12 @@ class Settings(BaseSettings):
     """All that can be chosen. The description of a field is what the README's table says of it."""
 
     model_config = SettingsConfigDict(
-        env_prefix="WINNOW_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="WINNOW_",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # secrets are among the values
     )
 
     # where
@@ -81,6 +89,20 @@ class Settings(BaseSettings):
         None,
         validation_alias=AliasChoices("OPENAI_API_KEY"),
         description="OpenAI's own variable; never sent to another server than api.openai.com.",
+    )
+    ambient_ollama_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("OLLAMA_HOST"),
+        description="Ollama's own variable; read by `winnow setup` only.",
+    )
+    ambient_openai_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("OPENAI_BASE_URL"),
+        description="OpenAI's own variable; read by `winnow setup` only.",
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="Encrypts the keys of stored providers; unset: `secret.key` in the data folder, made when needed.",
     )
     document_prefix: str | None = Field(None, description="Put before each embedded text; unset: the model's own.")
     query_prefix: str | None = Field(None, description="Put before each search query; unset: the model's own.")
@@ -142,6 +164,13 @@ class Settings(BaseSettings):
                 raise ValueError("this is no address of NATS; write nats://host:4222")
         return value
 
+    @field_validator("secret_key")
+    @classmethod
+    def _secrets(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not all(map(_is_secret, _split(value))):
+            raise ValueError("this is no secret of 32 bytes in base64; make one with: openssl rand -base64 32")
+        return value
+
     @field_validator("lanes")
     @classmethod
     def _known_lanes(cls, value: str) -> str:
@@ -155,6 +184,11 @@ class Settings(BaseSettings):
         """The key to send to `openai_url`; one that merely lies in the environment goes to OpenAI alone."""
         at_openai = urlsplit(self.openai_url).hostname == "api.openai.com"
         return self.openai_api_key or (self.ambient_openai_key if at_openai else None)
+
+    @property
+    def secret_keys(self) -> tuple[SecretStr, ...]:
+        """What keys are encrypted with: the first encrypts, all decrypt; none: a file in the data folder has them."""
+        return tuple(map(SecretStr, _split(self.secret_key))) if self.secret_key else ()
 
     @property
     def on_loopback(self) -> bool:
@@ -175,6 +209,17 @@ class Settings(BaseSettings):
     def lane_names(self) -> tuple[str, ...]:
         """The lanes as a tuple."""
         return tuple(self.lanes.split(","))
+
+
+def _split(secrets: SecretStr) -> list[str]:
+    return [secret.strip() for secret in secrets.get_secret_value().split(",")]
+
+
+def _is_secret(value: str) -> bool:
+    try:
+        return len(base64.b64decode(value.translate(str.maketrans("-_", "+/")), validate=True)) == SECRET_BYTES
+    except (binascii.Error, ValueError):
+        return False
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -130,7 +130,6 @@ def test_no_address(value: str) -> None:
         ("http://ollama.localhost:1", True),
         ("http://127.8.8.8", True),
         ("http://[::1]", True),
-        ("http://0.0.0.0", True),
         ("http://10.0.0.1", False),
         ("http://localhost.example.com", False),
     ],

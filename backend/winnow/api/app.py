@@ -17,6 +17,7 @@ from winnow.api.embeddings import add_embedding_routes
 from winnow.api.guard import Guard, describe
 from winnow.api.limits import Uploads
 from winnow.api.problems import PROBLEM_RESPONSE, add_error_handlers, problem
+from winnow.api.providers import add_provider_routes
 from winnow.api.readiness import Readiness
 from winnow.api.requests import LoopbackNames, RequestLog
 from winnow.api.storing import store_many, store_one
@@ -81,6 +82,7 @@ def create_app(winnow: Winnow) -> FastAPI:
     _add_work_routes(app, winnow)
     add_embedding_routes(app, winnow)
     add_usage_routes(app, winnow)
+    add_provider_routes(app, winnow)
     _add_health_routes(app, winnow)
     describe(app.openapi())  # which the application makes once, and keeps
     return app

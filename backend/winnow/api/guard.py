@@ -45,6 +45,12 @@ NEEDED = {
     ("POST", "/api/v1/embeddings/failed/retry"): Scope.ADMIN,
     ("POST", "/api/v1/embeddings/failed/forget"): Scope.ADMIN,
     ("POST", "/api/v1/embeddings/backfill"): Scope.ADMIN,
+    ("GET", "/api/v1/providers"): Scope.READ,
+    ("POST", "/api/v1/providers"): Scope.ADMIN,
+    ("GET", "/api/v1/providers/{id}"): Scope.READ,
+    ("PATCH", "/api/v1/providers/{id}"): Scope.ADMIN,
+    ("DELETE", "/api/v1/providers/{id}"): Scope.ADMIN,
+    ("POST", "/api/v1/providers/{id}/check"): Scope.ADMIN,
 }
 # Paths with names in them, and what may stand for these: nothing that holds a slash, or a line's end.
 PATTERNS = {path: re.compile(re.sub(r"\\{\w+\\}", r"[^/\\s]+", re.escape(path))) for _, path in NEEDED if "{" in path}

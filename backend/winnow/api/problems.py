@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from winnow.api.schemas import MANY, ONE, sentence_of
-from winnow.errors import InvalidInput, SetupFault, Transient, WinnowError
+from winnow.errors import InvalidInput, ProviderNotFound, ProviderRefused, SetupFault, Transient, WinnowError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -61,6 +61,10 @@ async def _winnow_error(_request: Request, error: Exception) -> JSONResponse:
 
 def problem_of(error: WinnowError) -> JSONResponse:
     """The answer to a request that ended in this error."""
+    if isinstance(error, ProviderNotFound):
+        return problem(HTTPStatus.NOT_FOUND, str(error))
+    if isinstance(error, ProviderRefused):
+        return problem(HTTPStatus.CONFLICT, str(error))
     if isinstance(error, InvalidInput):
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
     if isinstance(error, Transient):

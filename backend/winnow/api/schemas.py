@@ -59,7 +59,7 @@ def _written_out(value: Any) -> Any:
     return value
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """JSON has but one kind of number: 7.0 is 7."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -71,8 +71,8 @@ Moment = Annotated[
     # The years are those `IncomingMessage` takes, for whoever reads the description rather than the refusals.
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": "^(19[7-9][0-9]|2[0-9]{3})-"}),
 ]
-Id = Annotated[int, Field(ge=1, le=LAST_ID, strict=True), BeforeValidator(_whole)]
-BatchSize = Annotated[int, Field(ge=1, le=2048, strict=True), BeforeValidator(_whole)]
+Id = Annotated[int, Field(ge=1, le=LAST_ID, strict=True), BeforeValidator(whole)]
+BatchSize = Annotated[int, Field(ge=1, le=2048, strict=True), BeforeValidator(whole)]
 
 
 class GivenIn(BaseModel):

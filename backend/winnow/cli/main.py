@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from winnow.cli import backfilling, failed, importing, keys, serving, showing, usage, using
+from winnow.cli import (
+    backfilling,
+    doctor,
+    failed,
+    importing,
+    keys,
+    model,
+    providers,
+    serving,
+    setup,
+    showing,
+    usage,
+    using,
+)
 
 app = typer.Typer(
     name="winnow",
@@ -15,13 +28,17 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 serving.add_commands(app)
+setup.add_commands(app)
 importing.add_commands(app)
 using.add_commands(app)
 backfilling.add_commands(app)
 usage.add_commands(app)
+doctor.add_commands(app)
 showing.add_commands(app)
 app.add_typer(failed.app, name="failed", rich_help_panel="Maintain")
 app.add_typer(keys.app, name="keys", rich_help_panel="Maintain")
+app.add_typer(providers.app, name="providers", rich_help_panel="Models")
+app.add_typer(model.app, name="model", rich_help_panel="Models")
 
 if __name__ == "__main__":
     app()

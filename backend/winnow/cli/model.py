@@ -11,7 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from winnow.api.answers import estimate_out
+from winnow.api.usage_schemas import estimate_out
 from winnow.cli.backfilling import show_estimate, watched_backfill
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.render import plain
@@ -139,7 +139,7 @@ async def _use(winnow: Winnow, choice: Choice, embedder: Embedder, *, yes: bool,
 
 def _unfinished(choice: Choice) -> str:
     return (
-        f"some rows have no vector of {choice.name} yet; the workers and the sweeper go on where they run, `winnow status` "
+        f"some rows have no vector of {choice.name} yet; workers and sweeper go on where they run, `winnow status` "
         "shows how far they are, and the same command goes on as well"
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from winnow.domain.providers import ProviderKind
 from winnow.errors import InvalidInput, WinnowError
 from winnow.pipeline.providers import provider_of
-from winnow.providers.factory import build_catalogue
+from winnow.providers.factory import served_models
 from winnow.providers.models import known_model
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ async def list_models(tools: Choosing, spaces: Mapping[Role, Space]) -> list[Lis
             listed.append(ListedModel(name=row.name, trouble=str(error)))
     shown = {model.role for model in listed}
     listed += [
-        ListedModel(name=str(space.identity), role=role, dimensions=space.dimensions, **_known(space.identity.model))
+        ListedModel(name=str(space.identity), role=role, dimensions=space.dimensions)
         for role, space in spaces.items()
         if role not in shown
     ]
@@ -110,11 +110,7 @@ async def list_models(tools: Choosing, spaces: Mapping[Role, Space]) -> list[Lis
 async def _models_of(provider: Provider, spaces: Mapping[Role, Space]) -> list[ListedModel]:
     if provider.kind is ProviderKind.LOCAL:
         return []
-    catalogue = build_catalogue(provider, timeout_seconds=LIST_SECONDS)
-    try:
-        served = await catalogue.models()
-    finally:
-        await catalogue.close()
+    served = await served_models(provider, timeout_seconds=LIST_SECONDS)
     return [_listed(provider, model, spaces) for model in served if _may_embed(model)]
 
 
@@ -135,11 +131,6 @@ def _listed(provider: Provider, model: ServedModel, spaces: Mapping[Role, Space]
         context=model.context or (known.context if known else None),
         price_usd_per_million_tokens=known.price_usd_per_million_tokens if known else None,
     )
-
-
-def _known(name: str) -> dict[str, int | None]:
-    known = known_model(name)
-    return {"context": known.context if known else None}
 
 
 def _role_of(kind: ProviderKind, model: str | None, spaces: Mapping[Role, Space]) -> Role | None:

@@ -68,7 +68,7 @@ class Embedders:
             made = self._made.get(space.id)
             if made is not None and time.monotonic() - made.looked_at < LOOK_EVERY_SECONDS:
                 return made.embedder
-            provider = await self._provider(space)
+            provider = await self.provider_of(space)
             if made is not None and made.provider == provider:
                 made.looked_at = time.monotonic()
                 return made.embedder
@@ -85,7 +85,12 @@ class Embedders:
         self._replaced.clear()
         await asyncio.gather(*(embedder.close() for embedder in embedders))
 
-    async def _provider(self, space: Space) -> Provider:
+    def known(self, provider_id: UUID | None) -> Provider | None:
+        """The provider of this id that an embedder was made of, if any."""
+        return next((made.provider for made in self._made.values() if made.provider.id == provider_id), None)
+
+    async def provider_of(self, space: Space) -> Provider:
+        """Who embeds for a space. Raises as `of` does."""
         if space.provider_id is None:
             return self.of_settings(space.identity.provider)
         provider = await self.providers.get(space.provider_id)

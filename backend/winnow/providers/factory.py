@@ -17,7 +17,7 @@ from winnow.providers.models import Prefixes, known_model, known_prefixes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from winnow.providers.base import Embedder, LanguageModel, ModelCatalogue
+    from winnow.providers.base import Embedder, LanguageModel, ModelCatalogue, ServedModel
     from winnow.providers.batching import RequestLimits
     from winnow.providers.endpoint import Endpoint
     from winnow.providers.gate import SharedPace
@@ -176,6 +176,11 @@ def build_embedder_of(
     )
 
 
+def is_own_service(provider: Provider) -> bool:
+    """Whether it is the service of the company whose protocol it speaks, which publishes its prices."""
+    return provider.kind is ProviderKind.OPENAI and all(address.is_openai for address in addresses_of(provider))
+
+
 def pace_name(provider: Provider) -> str:
     """By which all processes know the pace of a provider with its key, which cannot be told from it."""
     secret = "" if provider.api_key is None else provider.api_key.get_secret_value()
@@ -273,6 +278,15 @@ def build_catalogue(provider: Provider, *, timeout_seconds: float = 10) -> Model
 
     catalogues = [_catalogue(provider, address, timeout_seconds) for address in addresses_of(provider)]
     return catalogues[0] if len(catalogues) == 1 else SparedCatalogue(catalogues)
+
+
+async def served_models(provider: Provider, *, timeout_seconds: float) -> list[ServedModel]:
+    """All models that the provider's server has, by name. Raises as a `ModelCatalogue` does."""
+    catalogue = build_catalogue(provider, timeout_seconds=timeout_seconds)
+    try:
+        return await catalogue.models()
+    finally:
+        await catalogue.close()
 
 
 def _language_model(
