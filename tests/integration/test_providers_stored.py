@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -342,3 +343,19 @@ async def test_an_address_that_is_forbidden_by_now_is_not_asked(registry: Regist
     assert not passed
     assert "link-local" in words
     assert issubclass(InvalidSettings, InvalidInput)
+
+
+async def test_a_key_that_is_written_during_an_exchange_is_of_the_new_secret(
+    registry: Registry, tmp_path: Path, somebody: asyncpg.Connection, sql: asyncpg.Connection
+) -> None:
+    await add(registry, "one", api_key=KEY)
+    async with somebody.transaction():
+        await somebody.execute("SELECT pg_advisory_xact_lock(x'77696e6b'::bigint)")  # as an exchange holds it
+        adding = asyncio.create_task(add(registry, "two", api_key=OTHER))
+        while not await sql.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+            assert not adding.done()
+        (tmp_path / "secret.key").write_bytes(Fernet.generate_key() + b"\n")
+    await adding
+    assert await clear_key(registry, "two") == OTHER
+    with pytest.raises(SetupFault, match="the key of one"):
+        await clear_key(registry, "one")
