@@ -12,7 +12,7 @@ from winnow.storage.search import AtomRecord, TopicRecord
 
 if TYPE_CHECKING:
     from winnow.pipeline.failures import Decided, Retried, TroubleInFull
-    from winnow.pipeline.overview import Overview
+    from winnow.pipeline.overview import Building, Overview
     from winnow.pipeline.search import Hit
     from winnow.storage.embedding_records import KindCounts, Pause
     from winnow.storage.failures import Trouble
@@ -27,12 +27,18 @@ def status_out(state: Overview) -> embedding_schemas.StatusOut:
         space=state.space,
         dimensions=state.dimensions,
         embeddings={kind: embedding_schemas.KindOut(**asdict(counts)) for kind, counts in state.embeddings.items()},
+        building=_building_out(state.building) if state.building else None,
         knowledge=asdict(state.knowledge),
         queue=asdict(state.queue) if state.queue else None,
         queue_error=state.queue_error,
         hook_failures=state.hook_failures,
         last_error=state.last_error,
     )
+
+
+def _building_out(building: Building) -> embedding_schemas.BuildingOut:
+    kinds = {kind: embedding_schemas.KindOut(**asdict(counts)) for kind, counts in building.embeddings.items()}
+    return embedding_schemas.BuildingOut(space=building.space, embeddings=kinds)
 
 
 def embedding_status_out(state: Overview) -> embedding_schemas.EmbeddingStatusOut:

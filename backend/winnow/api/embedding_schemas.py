@@ -74,6 +74,13 @@ class KindOut(BaseModel):
     oldest_pending: datetime | None
 
 
+class BuildingOut(BaseModel):
+    """A change of the model that is under way: the space that is filled, and its rows by kind."""
+
+    space: str
+    embeddings: dict[Kind, KindOut]
+
+
 class StatusOut(PaceOut):
     """Where everything stands; for each kind the counts add up to `total`."""
 
@@ -82,6 +89,7 @@ class StatusOut(PaceOut):
     space: str | None
     dimensions: int | None
     embeddings: dict[Kind, KindOut]
+    building: BuildingOut | None
     knowledge: dict[str, Any]
     queue: dict[str, Any] | None
     queue_error: str | None

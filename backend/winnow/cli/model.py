@@ -17,9 +17,8 @@ from winnow.cli.options import AsJson, DataDir
 from winnow.cli.render import plain
 from winnow.cli.running import console, errors, print_json, run, settings_for
 from winnow.cli.using import using
-from winnow.domain.providers import ProviderKind
 from winnow.domain.spaces import Role
-from winnow.errors import InvalidInput, ModelNotFound
+from winnow.errors import AnswerInvalid, InvalidInput, ModelNotFound, SetupFault
 from winnow.pipeline.backfill import Plan
 from winnow.pipeline.choices import choose, list_models
 from winnow.pipeline.estimate import Asked, estimate
@@ -33,12 +32,12 @@ from winnow.pipeline.remodel import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from winnow.bootstrap import Winnow
     from winnow.domain.spaces import Space
     from winnow.pipeline.choices import Choice, ListedModel
-    from winnow.providers.base import Embedder
+    from winnow.providers.base import Embedder, PullProgress
     from winnow.settings import Settings
     from winnow.storage.engine import Database
 
@@ -60,21 +59,25 @@ def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
     models = run(main)
     if as_json:
-        print_json([asdict(model) for model in models])
+        print_json([asdict(model) | {"price_usd_per_million_tokens": _price(model)} for model in models])
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("model", "dimensions", "context", "$/M tokens", ""):
         table.add_column(column, justify="left" if column in {"model", ""} else "right", overflow="fold")
     for model in models:
-        price = model.price_usd_per_million_tokens
         table.add_row(
             Text(plain(model.name)),
             _figure(model.dimensions),
             _figure(model.context),
-            "–" if price is None else f"{price:g}",
+            _price(model) or "–",
             Text(ROLES[model.role], "bold") if model.role in ROLES else Text(plain(model.trouble or ""), "yellow"),
         )
     console.print(table)
+
+
+def _price(model: ListedModel) -> str | None:
+    price = model.price_usd_per_million_tokens
+    return None if price is None else f"{price:g}"
 
 
 def _figure(number: int | None) -> str:
@@ -158,25 +161,38 @@ async def _fill(winnow: Winnow, space: Space, *, quiet: bool) -> bool:
 
 
 async def _require_served(winnow: Winnow, choice: Choice, *, ask: bool) -> None:
-    """The server has the model, or a person has it downloaded."""
+    """Where the server says that it lacks the model, and can download it, a person is asked whether it shall.
+
+    A server that lists no models, or not all that it has, shows by embedding a word whether it has this one.
+
+    Raises:
+        ModelNotFound: the server would have to download it, and nobody said that it shall.
+    """
     catalogue = winnow.catalogue_of(choice.provider)
     try:
-        if choice.provider.kind is ProviderKind.LOCAL:
-            return
+        await catalogue.describe(choice.model)
+    except ModelNotFound as error:
         try:
-            await catalogue.describe(choice.model)
-        except ModelNotFound as error:
-            if choice.provider.kind is not ProviderKind.OLLAMA or not ask or not sys.stdin.isatty():
-                raise
-            errors.print(str(error), markup=False, soft_wrap=True)
-            if not typer.confirm(f"have the server download {choice.model}?", err=True):
-                raise
-            with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=errors) as bar:
-                task = bar.add_task(choice.model, total=None)
-                async for step in catalogue.pull(choice.model):
-                    bar.update(task, description=step.says, total=step.total_bytes, completed=step.done_bytes or 0)
+            steps = catalogue.pull(choice.model)
+        except SetupFault:
+            return
+        if not ask or not sys.stdin.isatty():
+            raise
+        errors.print(str(error), markup=False, soft_wrap=True)
+        if not typer.confirm(f"have the server download {choice.model}?", err=True):
+            raise
+        await _download(choice.model, steps)
+    except (SetupFault, AnswerInvalid):
+        return
     finally:
         await catalogue.close()
+
+
+async def _download(model: str, steps: AsyncIterator[PullProgress]) -> None:
+    with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=errors) as bar:
+        task = bar.add_task(model, total=None)
+        async for step in steps:
+            bar.update(task, description=plain(step.says), total=step.total_bytes, completed=step.done_bytes or 0)
 
 
 def _consent(question: str, *, yes: bool) -> None:

@@ -171,6 +171,7 @@ def overview_parts(console: Console, state: Overview) -> Iterator[RenderableType
             "extraction": f"runs: {runs}; messages waiting: {knowledge.messages_waiting:,}, in hand: "
             f"{knowledge.messages_in_hand:,}, set aside after failing: {knowledge.messages_failed:,}",
             "vectors": space,
+            **_building_facts(state),
             "queue": _queue_line(state),
             "workers": ", ".join(state.queue.workers) or "none" if state.queue else "unknown",
         }
@@ -191,6 +192,15 @@ def _embedding_facts(state: Overview) -> dict[str, str | Text]:
             f"{state.truncated:,} texts are longer than the model takes; their vectors are of the beginning only"
         )
     return facts
+
+
+def _building_facts(state: Overview) -> dict[str, str | Text]:
+    if state.building is None:
+        return {}
+    counts = state.building.embeddings.values()
+    done, total = sum(count.embedded for count in counts), sum(count.total for count in counts)
+    left = sum(count.left for count in counts)
+    return {"change": f"to {state.building.space}: {done:,} of {total:,} rows have its vectors, {left:,} are to come"}
 
 
 def _trouble_facts(state: Overview) -> dict[str, str | Text]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from winnow.domain.providers import ProviderKind
+from winnow.domain.usage import NOTHING
 from winnow.errors import InvalidInput, WinnowError
 from winnow.pipeline.providers import provider_of
-from winnow.providers.factory import served_models
+from winnow.providers.factory import is_own_service, served_models
 from winnow.providers.models import known_model
+from winnow.providers.prices import MILLION, KnownPrices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,7 +59,7 @@ class ListedModel:
     role: Role | None = None
     dimensions: int | None = None
     context: int | None = None
-    price_usd_per_million_tokens: float | None = None
+    price_usd_per_million_tokens: Decimal | None = None
     trouble: str | None = None
 
 
@@ -92,7 +95,14 @@ async def list_models(tools: Choosing, spaces: Mapping[Role, Space]) -> list[Lis
     Those of the settings are asked only where their vectors are stored: nobody else is to hear of us by a list.
     """
     rows = [row for row in await tools.registry.store.all() if row.active]
-    listed = [ListedModel(name=LOCAL, role=_role_of(ProviderKind.LOCAL, None, spaces), dimensions=256)]
+    listed = [
+        ListedModel(
+            name=LOCAL,
+            role=_role_of(ProviderKind.LOCAL, None, spaces),
+            dimensions=256,
+            price_usd_per_million_tokens=NOTHING,
+        )
+    ]
     for row in rows:
         try:
             listed += await _models_of(provider_of(row, tools.registry.secrets), spaces)
@@ -124,12 +134,16 @@ def _may_embed(model: ServedModel) -> bool:
 
 def _listed(provider: Provider, model: ServedModel, spaces: Mapping[Role, Space]) -> ListedModel:
     known = known_model(model.name)
+    role = _role_of(provider.kind, model.name.removesuffix(":latest"), spaces)
+    dimensions = spaces[role].dimensions if role else model.dimensions
     return ListedModel(
         name=f"{provider.name}:{model.name}",
-        role=_role_of(provider.kind, model.name.removesuffix(":latest"), spaces),
-        dimensions=model.dimensions or (known.dimensions if known else None),
+        role=role,
+        dimensions=dimensions or (known.dimensions if known else None),
         context=model.context or (known.context if known else None),
-        price_usd_per_million_tokens=known.price_usd_per_million_tokens if known else None,
+        price_usd_per_million_tokens=KnownPrices().price_usd(
+            provider.kind, model.name, MILLION, 0, own_service=is_own_service(provider)
+        ),
     )
 
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from winnow.domain.findings import doubtful, well, wrong
-from winnow.errors import ModelNotFound, WinnowError
-from winnow.providers.base import fingerprint_of, same_model
+from winnow.errors import AnswerInvalid, SetupFault, WinnowError
+from winnow.providers.base import ServedModel, fingerprint_of, same_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from winnow.domain.findings import Finding
     from winnow.domain.spaces import Space
-    from winnow.providers.base import Embedder, ModelCatalogue, ServedModel
+    from winnow.providers.base import Embedder, ModelCatalogue
     from winnow.providers.models import KnownModel
 
 # Languages and lengths as they come: padding in a batch must not change what a text means.
@@ -70,15 +70,16 @@ class ExaminingModel:
         name = str(self.embedder.identity)
         version = await self.catalogue.version()
         yield well("model", "server", f"answers{f', version {version}' if version else ''}")
+        served = ServedModel(name=self.embedder.identity.model)
         try:
-            served = await self.catalogue.describe(self.embedder.identity.model)
-        except ModelNotFound as error:
-            yield wrong("model", "model", str(error), "have it downloaded, or choose another: winnow model list")
-            return
-        if served.embeds is False:
-            yield wrong("model", "model", f"{name} is not for embeddings", "choose another: winnow model use …")
-            return
-        yield well("model", "model", f"{name} is there")
+            served = await self.catalogue.describe(served.name)
+        except (SetupFault, AnswerInvalid) as error:
+            yield doubtful("model", "model", str(error), "if embedding works below, the server just does not list it")
+        else:
+            if served.embeds is False:
+                yield wrong("model", "model", f"{name} is not for embeddings", "choose another: winnow model use …")
+                return
+            yield well("model", "model", f"{name} is there")
         async for finding in self._first_answer():
             yield finding
         yield self._context(served)
@@ -116,7 +117,7 @@ class ExaminingModel:
     def _context(self, served: ServedModel) -> Finding:
         known = self.known.context if self.known else None
         if served.context is None:
-            says = f"{known:,} tokens as far as is known; the server does not tell" if known else "nobody tells"
+            says = f"{known:,} tokens as far as is known" if known else "the server does not tell"
             return well("model", "context", says)
         if known is not None and served.context < known:
             return doubtful(
@@ -131,7 +132,8 @@ class ExaminingModel:
         identity = self.embedder.identity
         ours = (identity.document_prefix, identity.query_prefix)
         if self.known is None:
-            return well("model", "prefixes", f"{ours[0]!r} and {ours[1]!r}; the model is not a known one")
+            seen = f"{ours[0]!r} before texts and {ours[1]!r} before queries" if any(ours) else "none"
+            return well("model", "prefixes", f"{seen}; what the model's card wants is not known here")
         if ours != (self.known.document_prefix, self.known.query_prefix):
             return doubtful(
                 "model",

@@ -83,14 +83,18 @@ class SparedCatalogue(ModelCatalogue):
         return await first_answer(self._catalogues, lambda catalogue: catalogue.describe(model))
 
     @override
-    async def pull(self, model: str) -> AsyncIterator[PullProgress]:
+    def pull(self, model: str) -> AsyncIterator[PullProgress]:
         """Has every server download it, one after the other: each must have it when another is away."""
-        for catalogue in self._catalogues:
-            async for progress in catalogue.pull(model):
-                yield progress
+        return _one_after_the_other([catalogue.pull(model) for catalogue in self._catalogues])
 
     @override
     async def close(self) -> None:
         """Closes the connections to all of them."""
         for catalogue in self._catalogues:
             await catalogue.close()
+
+
+async def _one_after_the_other(downloads: Sequence[AsyncIterator[PullProgress]]) -> AsyncIterator[PullProgress]:
+    for download in downloads:
+        async for progress in download:
+            yield progress
