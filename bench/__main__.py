@@ -29,6 +29,7 @@ BENCHMARKS = (
     "latency",
     "throughput",
     "write",
+    "overhead",
     "embedding",
     "backfilling",
     "backlog",

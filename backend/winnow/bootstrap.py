@@ -44,9 +44,9 @@ from winnow.providers.rules import RuleExtractor
 from winnow.queue.broker import JetStreamBroker
 from winnow.queue.events import NatsAnnouncer
 from winnow.queue.facts import jetstream_facts
-from winnow.queue.lanes import LANES, dead_letters, lane_depth
+from winnow.queue.lanes import LANES
 from winnow.queue.middleware import LogContextMiddleware
-from winnow.queue.workers import list_workers
+from winnow.queue.view import JetStreamView
 from winnow.secrets import secrets_of
 from winnow.storage.embeddings import EmbeddingStore
 from winnow.storage.engine import Database
@@ -250,8 +250,8 @@ class Winnow:
     def _is_own_service(self, provider_id: UUID | None) -> bool:
         """Whether a provider (None: the settings' own) is the service of the company whose protocol it speaks."""
         provider = self._source.known(provider_id)
-        if provider is None and provider_id is None:
-            provider = self._provider_of_settings(self.embedder.identity.provider)
+        if provider is None and provider_id is None and self.embedder.identity.provider == ProviderKind.OPENAI:
+            provider = self._provider_of_settings(ProviderKind.OPENAI)
         return provider is not None and is_own_service(provider)
 
     def task_tools(self) -> Tools:
@@ -352,39 +352,6 @@ class Winnow:
         """For `winnow status` and its kin."""
         view: QueueView = JetStreamView(self.brokers[Lane.LIVE])
         return Overviewing(database=self.database, embeddings=self.embeddings, spaces=self.spaces, queue=view)
-
-
-class JetStreamView:
-    """What use cases ask of the queue, answered by NATS over a broker's connection."""
-
-    def __init__(self, broker: JetStreamBroker) -> None:
-        self._broker = broker
-
-    async def depth(self, lane: Lane) -> int:
-        """Tasks of a lane that are not settled."""
-        depth = await lane_depth(self._broker.client, LANES[lane.value])
-        return depth.pending + depth.in_hand
-
-    async def present(self, lane: Lane) -> bool:
-        """Whether a worker serves the lane."""
-        return any(lane.value in worker.lanes for worker in await list_workers(self._broker.client))
-
-    async def workers(self) -> list[str]:
-        """Living workers, as host:process with their lanes."""
-        found = await list_workers(self._broker.client)
-        return sorted(f"{worker.host}:{worker.pid} ({', '.join(worker.lanes)})" for worker in found)
-
-    async def dead(self) -> int:
-        """Dead letters of all lanes."""
-        return sum((await dead_letters(self._broker.client)).values())
-
-    async def sent(self) -> int:
-        """Tasks ever stored by JetStream for this stream."""
-        try:
-            info = await self._broker.js.stream_info(self._broker.stream_name)
-        except Exception as error:
-            raise QueueUnavailable from error
-        return int(info.state.last_seq)
 
 
 def _embedder(

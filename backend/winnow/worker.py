@@ -86,6 +86,7 @@ def _attach(winnow: Winnow, broker: JetStreamBroker) -> None:
     async def stop(_state: object) -> None:
         for other in others:
             await other.shutdown()
+        await winnow.meter.close()
         await winnow.spaces.close()
         await winnow.database.close()
 

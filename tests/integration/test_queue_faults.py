@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -309,3 +310,23 @@ async def test_a_stream_of_somebody_else_is_refused_and_left_as_it_is(make_broke
     with pytest.raises(SetupFault, match="somebody else's"):
         await make_broker().startup()
     assert (await broker.js.stream_info("TASKS")).config.subjects == ["their.tasks.>"]
+
+
+async def test_a_stop_that_the_client_loses_is_kept_all_the_same(make_broker: MakeBroker) -> None:
+    """As Python 3.11's `wait_for` loses one, within nats-py, that comes together with its answer."""
+    broker = make_broker()
+    await broker.startup()
+    asked = asyncio.Event()
+
+    async def deaf() -> None:
+        asked.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    broker._next = deaf  # type: ignore[method-assign,assignment]
+    listening = broker.listen()
+    waiting = asyncio.ensure_future(anext(listening))
+    await asked.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

@@ -196,6 +196,9 @@ class JetStreamBroker(PullBasedJetStreamBroker):
         """
         try:
             while True:
+                if (asker := asyncio.current_task()) is not None and asker.cancelling():
+                    # Python 3.11's wait_for, within nats-py, loses a cancellation that comes together with its answer.
+                    raise asyncio.CancelledError
                 message = await self._next()
                 if message is not None:
                     yield JetStreamMessage(data=message.data, ack=message.ack, raw=message)
