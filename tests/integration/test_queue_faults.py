@@ -323,7 +323,7 @@ async def test_a_stop_that_the_client_loses_is_kept_all_the_same(make_broker: Ma
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(60)
 
-    broker._next = deaf  # type: ignore[method-assign,assignment]
+    broker._next = deaf  # type: ignore[method-assign]
     listening = broker.listen()
     waiting = asyncio.ensure_future(anext(listening))
     await asked.wait()

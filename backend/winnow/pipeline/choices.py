@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from winnow.domain.providers import ProviderKind
@@ -16,6 +15,7 @@ from winnow.providers.prices import MILLION, KnownPrices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from decimal import Decimal
 
     from winnow.domain.providers import Provider
     from winnow.domain.spaces import Role, Space
