@@ -183,12 +183,26 @@ class Winnow:
     def _embedders(self) -> Embedders:
         return Embedders(
             providers=self.registry(),
-            of_settings=self._provider_of_settings,
+            of_settings=self._provider_behind_vectors,
             make=lambda provider, space: self.embedder_of(provider, space.identity.model, space=space),
         )
 
     def _provider_of_settings(self, kind: str) -> Provider:
         return provider_of_settings(self.settings, ProviderKind(kind))
+
+    def _provider_behind_vectors(self, kind: str) -> Provider:
+        """The settings' provider for vectors that are stored. A key that lies in the environment is no choice.
+
+        Raises:
+            SetupFault: the settings do not say any more which OpenAI-compatible server it was.
+        """
+        said = {"embedder", "openai_url", "openai_api_key"} & self.settings.model_fields_set
+        if kind == ProviderKind.OPENAI and not said:
+            raise SetupFault(
+                "the stored vectors are of a server that the settings named, and name no more; set WINNOW_OPENAI_URL "
+                "or WINNOW_OPENAI_API_KEY as before, or write it down (winnow providers add) and run: winnow model use"
+            )
+        return self._provider_of_settings(kind)
 
     def embedder_of(self, provider: Provider, model: str, *, space: Space | None = None) -> Embedder:
         """One with this model of this provider; with the prefixes of the space, and held to it, if it is for one."""
@@ -333,7 +347,7 @@ class Winnow:
         embedder = await self.spaces.embedder_of(space) if space else self.embedder
         provider = await self._source.provider_of(space) if space else None
         if provider is None:
-            provider = self._provider_of_settings(embedder.identity.provider)
+            provider = self._provider_behind_vectors(embedder.identity.provider)
         client = self.brokers[Lane.LIVE].client
         return Examining(
             database=self.database,

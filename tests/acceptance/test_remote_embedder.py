@@ -45,9 +45,13 @@ def test_chosen_ollama_makes_the_vectors_and_another_model_is_refused(
     assert openai_server.requests == []
 
     key = {"OPENAI_API_KEY": "sk-lies-there", "OPENAI_BASE_URL": openai_server.url}
-    refused, degraded = another.run_in_turn(Call("up", "--port", "0"), Call("search", "nightly", **key))
+    refused, degraded = another.run_in_turn(
+        Call("up", "--port", "0", WINNOW_EMBEDDER="local"),
+        Call("search", "nightly", WINNOW_OLLAMA_URL="http://127.0.0.1:9", **key),
+    )
     assert refused.code == 3
-    assert "set WINNOW_EMBEDDER=ollama:nomic-embed-text" in refused.sentence
-    assert degraded.code == 0
-    assert "by words only: the stored vectors are of ollama:nomic-embed-text" in " ".join(degraded.out.split())
+    assert "unset it or set it to ollama:nomic-embed-text" in refused.sentence
+    assert "winnow model use local" in refused.sentence
+    assert degraded.code == 0, "unset, the model is the one of the stored vectors"
+    assert "by words only: Ollama at http://127.0.0.1:9 does not answer" in " ".join(degraded.out.split())
     assert openai_server.requests == []

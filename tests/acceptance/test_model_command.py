@@ -1,0 +1,148 @@
+"""`winnow model` and `winnow doctor` as people run them, over a database without workers."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from plugins._entering import at_terminal
+from plugins.pipeline import add_messages
+from plugins.program import eventually
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from plugins.model_servers_chat import OllamaChatServer, OpenAIChatServer
+    from plugins.program import Program
+
+NOWHERE_NATS = "nats://127.0.0.1:1"
+MODEL = "ollama:nomic-embed-text"
+
+
+@pytest.fixture
+def own(another: Program, database_url: str, ollama_chat_server: OllamaChatServer) -> Program:
+    another.variables = {
+        "DATABASE_URL": database_url, "NATS_URL": NOWHERE_NATS, "WINNOW_OLLAMA_URL": ollama_chat_server.url,
+        "COLUMNS": "160",
+    }  # fmt: skip
+    return another
+
+
+async def test_there_and_back_again(
+    own: Program, sql: asyncpg.Connection, ollama_chat_server: OllamaChatServer
+) -> None:
+    await add_messages(sql, ["one", "two", "one"])
+    assert own.run("backfill", "--inline").code == 0
+    asked = own.run("model", "use", MODEL)
+    assert (asked.code, "add --yes" in asked.sentence) == (2, True)
+    assert "3" in asked.out
+    assert "searches go on with local" in asked.out
+    assert await sql.fetchval("SELECT count(*) FROM embedding_spaces") == 1
+
+    code, shown = at_terminal(own, "model", "use", MODEL, typed="n\n")
+    assert (code, f"change over to {MODEL}?" in shown) == (1, True)
+    done = own.run("model", "use", MODEL, "--yes", "--json")
+    assert (done.code, done.json["finished"]) == (0, True)
+    assert ollama_chat_server.answered["search_document: one"] == 1 + 3, "beside the samples of the three estimates"
+    assert await sql.fetchval("SELECT count(*) FROM messages WHERE vector_dims(embedding) = $1", 64) == 3
+    again = own.run("model", "use", MODEL, "--yes")
+    assert (again.code, "embeds and searches now" in again.out) == (0, True)
+
+    listed = {model["name"]: model["role"] for model in own.run("model", "list", "--json").json}
+    assert listed == {"local": "previous", MODEL: "active"}
+    found = own.run("search", "one", "--json")
+    assert found.json["degraded"] is None
+    back = own.run("model", "back", "--yes")
+    assert (back.code, back.out) == (0, "local embeds and searches again\n")
+    assert await sql.fetchval("SELECT count(*) FROM messages WHERE vector_dims(embedding) = 256") == 3
+    assert own.run("model", "forget", "--yes", "--json").json["model"] == MODEL
+    for command in ("back", "forget", "cancel"):
+        refused = own.run("model", command, "--yes")
+        assert (refused.code, refused.out) == (2, "")
+
+
+async def test_a_setting_of_before_is_told_and_does_not_stop_anything(own: Program, sql: asyncpg.Connection) -> None:
+    await add_messages(sql, ["one"])
+    assert own.run("backfill", "--inline", WINNOW_EMBEDDER="local").code == 0
+    refused = own.run("backfill", "--inline", WINNOW_EMBEDDER=MODEL)
+    assert refused.code == 3
+    assert f"winnow model use {MODEL}" in refused.err
+    done = own.run("model", "use", MODEL, "--yes", WINNOW_EMBEDDER="local")
+    assert done.code == 0
+    assert "WINNOW_EMBEDDER is local here" in done.err
+    await add_messages(sql, ["two"])
+    assert own.run("backfill", "--inline", WINNOW_EMBEDDER="local").code == 0
+    assert await sql.fetchval("SELECT count(*) FROM messages WHERE vector_dims(embedding) = 64") == 2
+
+
+async def test_interrupted_it_goes_on_and_pays_for_nothing_twice(
+    own: Program, sql: asyncpg.Connection, ollama_chat_server: OllamaChatServer
+) -> None:
+    await add_messages(sql, [f"text {number}" for number in range(600)])
+    assert own.run("backfill", "--inline").code == 0
+    ollama_chat_server.delay_seconds = 0.2
+    started = own.start("model", "use", MODEL, "--yes")
+    eventually(lambda: len(ollama_chat_server.answered) > 60, "some are embedded")
+    assert started.end(signal.SIGINT) == 130
+    other = own.run("model", "use", "local", "--yes")
+    assert other.code == 0, "the active model is asked for: nothing is to be done"
+    assert "a change to ollama:nomic-embed-text is under way" in own.run("model", "back", "--yes").sentence
+    assert "change" in own.run("status").out
+    ollama_chat_server.delay_seconds = 0
+    assert own.run("model", "use", MODEL, "--yes").code == 0
+    again = {text: count for text, count in ollama_chat_server.answered.items() if "text" in text and count > 1}
+    assert max(again.values(), default=1) <= 4
+    assert len(again) <= 200, "what was on its way when it was interrupted, and samples"
+
+
+async def test_what_cannot_be_chosen_is_told_in_a_sentence(own: Program, ollama_chat_server: OllamaChatServer) -> None:
+    ollama_chat_server.models = {"nomic-embed-text"}
+    refusals = {
+        "nobody:x": (2, "there is no provider nobody"),
+        "ollama": (2, "say which model of ollama"),
+        "ollama:unheard-of": (3, "run: ollama pull unheard-of"),
+        "openai:x": (2, "WINNOW_OPENAI_API_KEY is not set"),
+    }
+    for name, (code, sentence) in refusals.items():
+        refused = own.run("model", "use", name, "--yes")
+        assert (refused.code, sentence in refused.sentence) == (code, True), refused
+
+
+async def test_a_key_in_the_environment_is_no_reason_to_send_texts_anywhere(
+    own: Program, sql: asyncpg.Connection, openai_chat_server: OpenAIChatServer
+) -> None:
+    """The vectors were made by a server of the settings; when these name it no more, OpenAI is not asked instead."""
+    await add_messages(sql, ["one"])
+    chosen = {"WINNOW_EMBEDDER": "openai:text-embedding-3-small", "WINNOW_OPENAI_URL": openai_chat_server.url}
+    assert own.run("backfill", "--inline", **chosen).code == 0
+    await add_messages(sql, ["two"])
+    refused = own.run("backfill", "--inline", OPENAI_API_KEY="sk-lies-there")
+    assert refused.code == 3
+    assert "set WINNOW_OPENAI_URL" in refused.err
+
+
+async def test_the_doctor_says_what_is_well_and_what_to_do(
+    own: Program, sql: asyncpg.Connection, ollama_chat_server: OllamaChatServer
+) -> None:
+    await add_messages(sql, ["one"])
+    chosen = {"WINNOW_EMBEDDER": MODEL}
+    assert own.run("backfill", "--inline", **chosen).code == 0
+    looked = own.run("doctor", "--json", **chosen)
+    levels = {(found["area"], found["name"]): found["level"] for found in looked.json}
+    assert looked.code == 1
+    assert levels["nats", "jetstream"] == "wrong"
+    assert {level for (area, _), level in levels.items() if area in {"database", "clocks"}} == {"ok"}
+    assert levels["model", "dimension"] == "ok"
+    assert all(found["do"] for found in looked.json if found["level"] != "ok")
+
+    ollama_chat_server.dimensions = 12
+    await sql.execute("ALTER TABLE topics DISABLE TRIGGER text_changed")
+    levels = {(found["area"], found["name"]): found["level"] for found in own.run("doctor", "--json", **chosen).json}
+    assert levels["model", "dimension"] == "wrong"
+    assert levels["database", "triggers"] == "wrong"
+    ollama_chat_server.stop()
+    away = own.run("doctor", **chosen)
+    assert away.code == 1
+    assert "wrong   model: examination: Ollama at" in away.out
