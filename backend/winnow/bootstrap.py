@@ -184,8 +184,14 @@ class Winnow:
         return Embedders(
             providers=self.registry(),
             of_settings=self._provider_behind_vectors,
-            make=lambda provider, space: self.embedder_of(provider, space.identity.model, space=space),
+            make=self._embedder_for,
         )
+
+    def _embedder_for(self, provider: Provider, space: Space) -> Embedder:
+        """Held to the space's fingerprint, where there is a server that could have another model."""
+        if not provider.urls and space.identity == self.embedder.identity:
+            return self.embedder
+        return self.embedder_of(provider, space.identity.model, space=space)
 
     def _provider_of_settings(self, kind: str) -> Provider:
         return provider_of_settings(self.settings, ProviderKind(kind))

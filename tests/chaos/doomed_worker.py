@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import os
 import re
 import signal
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from winnow.bootstrap import Winnow
+    from winnow.domain.spaces import Space
 
 ASKED_SECONDS = 0.25
 CONTROL_WORD = "dimension"
@@ -88,10 +90,16 @@ def shift_clock(seconds: float) -> None:
 
 def doom_model_calls(doom: Doom, winnow: Winnow) -> None:
     """claimed: before the model is asked; asked: while it thinks; answered: when its vectors are here."""
-    embedder: Any = winnow.embedder
-    ask = embedder.embed
+    embedder_of = winnow.spaces.embedder_of
 
-    async def embed(texts: Sequence[str], **options: Any) -> Any:
+    async def doomed(space: Space) -> Any:
+        embedder: Any = await embedder_of(space)
+        if not hasattr(embedder, "ask_as_ever"):
+            embedder.ask_as_ever = embedder.embed
+            embedder.embed = functools.partial(embed, embedder.ask_as_ever)
+        return embedder
+
+    async def embed(ask: Any, texts: Sequence[str], **options: Any) -> Any:
         if list(texts) == [CONTROL_WORD]:
             return await ask(texts, **options)
         doom.reached("claimed")
@@ -105,7 +113,7 @@ def doom_model_calls(doom: Doom, winnow: Winnow) -> None:
             die()
         return answer
 
-    embedder.embed = embed
+    winnow.spaces.embedder_of = doomed  # type: ignore[method-assign]
 
 
 def doom_commits(doom: Doom, winnow: Winnow) -> None:

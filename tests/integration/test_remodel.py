@@ -15,7 +15,7 @@ from plugins.backfilling import Heard, Workforce
 from plugins.pipeline import SteeredEmbedder, add_messages, add_row, vector_in
 from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.domain.spaces import Role, Wish
-from winnow.errors import DatabaseBusy, InvalidInput, SpaceMismatch, TextRefused
+from winnow.errors import DatabaseBusy, InvalidInput, SetupFault, SpaceMismatch, TextRefused
 from winnow.pipeline import remodel
 from winnow.pipeline.backfill import Backfilling, Plan
 from winnow.pipeline.embed import Embedded, embed_rows
@@ -25,7 +25,6 @@ from winnow.pipeline.remodel import (
     change_back,
     finish_building,
     forget_earlier,
-    prepare_building,
 )
 from winnow.pipeline.search import Searching, search
 from winnow.pipeline.spaces import Spaces
@@ -81,7 +80,6 @@ def backfilling(
 
 
 async def fill(backfilling: Backfilling, space: Space) -> None:
-    await prepare_building(backfilling.database, space)
     await Heard().run(backfilling, Plan(space=space, inline=True, batch_size=3))
 
 
@@ -153,7 +151,7 @@ async def test_going_back_is_a_change_of_names_and_what_was_written_since_is_pen
     one, two = await add_messages(sql, ["one", "two"])
     await embed_rows(tools, M, [one, two])
     await change(backfilling, newer)
-    (late,) = await add_messages(sql, ["late"])
+    (late,) = await add_messages(sql, ["late"], hours_ago=0)
     await embed_rows(tools, M, [late])
     await sql.execute("UPDATE messages SET text = 'edited' WHERE id = $1", two)
     await embed_rows(tools, M, [two])
@@ -176,6 +174,7 @@ async def test_going_back_is_a_change_of_names_and_what_was_written_since_is_pen
     assert np.allclose(await vector_in(sql, M, late), newer.vector("late"))
     assert (await forget_earlier(backfilling.database)).identity == embedder.identity
     assert await roles(sql) == {"retired": "steered", "active": "newer"}
+    assert await sql.fetchval("SELECT count(*) FROM messages WHERE embedding_prev IS NOT NULL") == 0
     with pytest.raises(InvalidInput, match="no vectors of an earlier model"):
         await change_back(backfilling.database)
 
@@ -214,7 +213,7 @@ async def test_vectors_that_are_paid_for_during_the_swap_go_where_they_belong(
     await embed_rows(tools, M, await add_messages(sql, ["one"]))
     space = await begin_change(backfilling.database, newer, provider_id=None)
     await fill(backfilling, space)
-    (row,) = await add_messages(sql, ["late"])
+    (row,) = await add_messages(sql, ["late"], hours_ago=0)
 
     async def swap(_texts: Sequence[str]) -> None:
         assert await finish_building(backfilling.database)
@@ -253,7 +252,7 @@ async def test_searches_and_writes_go_on_while_the_model_changes(
     async def keep_writing() -> None:
         nonlocal written
         while not over.is_set():
-            ids = await add_messages(sql, [f"disk again {written} {number}" for number in range(3)])
+            ids = await add_messages(sql, [f"disk again {written} {number}" for number in range(3)], hours_ago=0)
             await sql.execute("UPDATE messages SET text = text || '!' WHERE id = $1", ids[0])
             await embed_rows(tools, M, ids)
             written += 3
@@ -308,15 +307,14 @@ async def test_it_waits_until_almost_all_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tools = backfilling.embedding
-    monkeypatch.setattr(remodel, "MOST_LEFT", 1)
+    monkeypatch.setattr(remodel, "MOST_NEW", 1)
     ids = await add_messages(sql, ["one", "two", "bad three"])
     await embed_rows(tools, M, ids)
     newer.refusals["bad"] = TextRefused("no")
     space = await begin_change(backfilling.database, newer, provider_id=None)
-    await prepare_building(backfilling.database, space)
     assert not await finish_building(backfilling.database)
     await embed_rows(replace(tools, max_attempts=1), M, ids, space_id=space.id)
-    (late,) = await add_messages(sql, ["late"])
+    (late,) = await add_messages(sql, ["late"], hours_ago=0)
     assert await finish_building(backfilling.database)
     counts = (await tools.store.counts())[M]
     assert (counts.embedded, counts.failed, counts.pending) == (2, 1, 1)
@@ -335,7 +333,6 @@ async def test_a_change_is_gone_on_with_given_up_or_refused(
     await embed_rows(tools, M, ids)
     assert (await begin_change(database, embedder, provider_id=None)).role == Role.ACTIVE
     space = await begin_change(database, newer, provider_id=None)
-    await prepare_building(database, space)
     await embed_rows(tools, M, ids[:1], space_id=space.id)
     assert await begin_change(database, newer, provider_id=None) == space
     await fill(backfilling, space)
@@ -413,7 +410,55 @@ async def test_tables_that_are_not_to_be_had_are_waited_for_and_then_said(
     await other.execute("BEGIN; LOCK TABLE topics IN ACCESS SHARE MODE")
     with pytest.raises(DatabaseBusy):
         await finish_building(backfilling.database)
-    await embed_rows(tools, M, await add_messages(sql, ["written meanwhile"]))
+    await embed_rows(tools, M, await add_messages(sql, ["written meanwhile"], hours_ago=0))
     await other.execute("COMMIT")
     assert await finish_building(backfilling.database)
     await other.close()
+
+
+@pytest.mark.parametrize("why", ["the server is away", "the texts are refused"])
+async def test_a_space_without_the_rows_of_before_is_not_put_in(
+    why: str, backfilling: Backfilling, newer: SteeredEmbedder, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remodel, "MOST_FAILED", 1)
+    tools = replace(backfilling.embedding, max_attempts=1)
+    ids = await add_messages(sql, ["text one", "text two", "text three"])
+    await embed_rows(tools, M, ids)
+    space = await begin_change(backfilling.database, newer, provider_id=None)
+    if why == "the texts are refused":
+        newer.refusals["text"] = TextRefused("no")
+        await embed_rows(tools, M, ids, space_id=space.id)
+        with pytest.raises(SetupFault, match="has refused 3 texts for good"):
+            await finish_building(backfilling.database)
+    assert why == "the texts are refused" or not await finish_building(backfilling.database)
+    assert await roles(sql) == {"active": "steered", "building": "newer"}
+
+
+async def test_a_view_over_vectors_is_named_before_anything_is_paid(
+    tools: Embedding, database: Database, newer: SteeredEmbedder, sql: asyncpg.Connection
+) -> None:
+    await embed_rows(tools, M, await add_messages(sql, ["one"]))
+    await sql.execute("CREATE VIEW mine AS SELECT id, embedding FROM messages")
+    with pytest.raises(SetupFault, match="the view mine is over a column of vectors"):
+        await begin_change(database, newer, provider_id=None)
+    assert not newer.calls
+
+
+async def test_filling_costs_the_graph_of_the_other_vectors_nothing(
+    tools: Embedding, backfilling: Backfilling, newer: SteeredEmbedder, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, [f"text {number}" for number in range(30)])
+    await embed_rows(tools, M, ids)
+    space = await begin_change(backfilling.database, newer, provider_id=None)
+    await fill(backfilling, space)
+    await sql.execute("SELECT pg_stat_force_next_flush()")
+
+    async def hot() -> tuple[int, int] | None:
+        row = await sql.fetchrow("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'messages'")
+        return (row["n_tup_upd"], row["n_tup_hot_upd"]) if row["n_tup_upd"] >= 60 else None
+
+    found = await hot()
+    while found is None:  # pytest's timeout ends it
+        await asyncio.sleep(0.1)
+        found = await hot()
+    assert found == (60, 30), "the first 30 went into the graph, the others were updates on their own pages (HOT)"

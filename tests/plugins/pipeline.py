@@ -225,7 +225,9 @@ def incoming(number: int, text: str | None = None, **values: Any) -> IncomingMes
     return IncomingMessage(**given)
 
 
-async def add_messages(sql: asyncpg.Connection, texts: Sequence[str], *, channel: str = "#team") -> list[int]:
+async def add_messages(
+    sql: asyncpg.Connection, texts: Sequence[str], *, channel: str = "#team", hours_ago: float = 1
+) -> list[int]:
     """Messages that were stored an hour ago, queued for extraction; returns their ids."""
     rows = await sql.fetch(
         """
@@ -233,7 +235,7 @@ async def add_messages(sql: asyncpg.Connection, texts: Sequence[str], *, channel
             INSERT INTO messages (source, channel, external_id, author, text, sent_at, received_at, text_changed_at)
             SELECT 'test', $2, gen_random_uuid()::text, 'ann', given.text,
                    $3::timestamptz + make_interval(mins => given.number::int),
-                   now() - interval '1 hour', now() - interval '1 hour'
+                   now() - make_interval(hours => 1) * $4::float8, now() - make_interval(hours => 1) * $4::float8
             FROM unnest($1::text[]) WITH ORDINALITY AS given (text, number)
             RETURNING id
         ), queued AS (INSERT INTO extraction_queue (message_id) SELECT id FROM stored)
@@ -242,6 +244,7 @@ async def add_messages(sql: asyncpg.Connection, texts: Sequence[str], *, channel
         list(texts),
         channel,
         START,
+        hours_ago,
     )
     return [row["id"] for row in rows]
 

@@ -28,7 +28,6 @@ from winnow.pipeline.remodel import (
     change_back,
     finish_building,
     forget_earlier,
-    prepare_building,
 )
 
 if TYPE_CHECKING:
@@ -149,7 +148,6 @@ def _unfinished(choice: Choice) -> str:
 
 async def _fill(winnow: Winnow, space: Space, *, quiet: bool) -> bool:
     """Embeds everything into the space and puts it in; False: some rows wait for a server."""
-    await prepare_building(winnow.database, space)
     while True:
         done = await watched_backfill(winnow, Plan(space=space), quiet=quiet)
         if await finish_building(winnow.database, tell=None):

@@ -149,8 +149,8 @@ async def backfill(
     await tools.embedding.spaces.check()
     purse = await _purse(tools, plan)
     for kind in plan.kinds:
-        await tools.store.forget_failures(kind)
-    await tools.store.look_now()
+        await tools.store.forget_failures(kind, role=plan.role)
+    await tools.store.look_now(plan.role)
     ends = {kind: await tools.store.last_id(kind) for kind in plan.kinds}
     rows = await purse.rows_within(plan.kinds) if purse else None
     loads = plan.loads(await _counts(tools, plan), most=rows)

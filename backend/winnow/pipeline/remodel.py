@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from winnow.domain.spaces import Role
-from winnow.errors import DatabaseBusy, InvalidInput, SpaceMismatch
+from winnow.errors import DatabaseBusy, InvalidInput, SetupFault, SpaceMismatch
 from winnow.pipeline.indexing import build_missing
 from winnow.providers.base import fingerprint_of, same_model
 from winnow.storage.rotation import (
     begin_building,
     change_provider,
-    forget_previous,
-    give_up_building,
+    clear_vectors,
+    failed_in,
+    left_in,
     make_small_indexes,
+    refuse_views,
+    retire,
     standing_in,
     swap_back,
     swap_in,
@@ -38,12 +41,16 @@ Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
 
-# So many rows may be without a vector when the new space takes over: under a steady stream of messages there is always
-# somebody. They are pending then, and found by their words meanwhile.
-MOST_LEFT = 200
+# So many rows that were written since may be without a vector when the new space takes over: under a steady stream of
+# messages there is always somebody. They are pending then, and found by their words meanwhile.
+MOST_NEW = 200
+# More texts than these, and more than this share, do not fail of themselves.
+MOST_FAILED = 20
+MOST_FAILED_SHARE = 0.01
 # The tables are needed for a moment, and are somebody else's for a moment again and again.
 SWAP_TRIES = 40
 SWAP_PAUSE_SECONDS = 0.25
+PATIENT_EVERY = 4
 
 
 async def begin_change(database: Database, embedder: Embedder, *, provider_id: UUID | None) -> Space:
@@ -58,13 +65,20 @@ async def begin_change(database: Database, embedder: Embedder, *, provider_id: U
         Transient, SetupFault: the model cannot be asked, or the tables are not to be had.
     """
     fingerprint = await fingerprint_of(embedder)  # before the transaction: a model may take its time
-    return await _patiently(lambda: _begin(database, embedder.identity, fingerprint, provider_id))
+    return await _patiently(
+        lambda patient: _begin(database, embedder.identity, fingerprint, provider_id, patient=patient)
+    )
 
 
 async def _begin(
-    database: Database, identity: EmbedderIdentity, fingerprint: Sequence[float], provider_id: UUID | None
+    database: Database,
+    identity: EmbedderIdentity,
+    fingerprint: Sequence[float],
+    provider_id: UUID | None,
+    *,
+    patient: bool,
 ) -> Space:
-    async with _changing(database) as (connection, stored):
+    async with _changing(database, patient=patient) as (connection, stored):
         for role in (Role.BUILDING, Role.ACTIVE):
             space = stored.get(role)
             if space is not None and space.identity == identity:
@@ -80,39 +94,46 @@ async def _begin(
             raise InvalidInput(f"the vectors of {identity} are still there; run: winnow model back")
         if Role.ACTIVE not in stored or not await any_vector_stored(connection):
             return await create_space(connection, identity, fingerprint, provider_id=provider_id)
+        await refuse_views(connection)
         return await begin_building(connection, identity, fingerprint, provider_id=provider_id)
 
 
-async def prepare_building(database: Database, space: Space) -> None:
-    """Returns when the columns that are to be filled have the indexes that filling needs."""
-    made = await make_small_indexes(database, space)
-    while not made:
-        await asyncio.sleep(SWAP_PAUSE_SECONDS)
-        made = await make_small_indexes(database, space)
-
-
 async def finish_building(database: Database, *, tell: Callable[[IndexBuild], None] | None = None) -> bool:
-    """Does what can be done for the space that is being built, and puts it in when it is full; False: not yet.
+    """Puts the space that is being built in when it is full; False: it is not, or there is none.
 
     Safe beside itself, and to interrupt: whoever comes next goes on.
 
     Raises:
+        SetupFault: its model has refused too many texts.
         Transient: a table was not to be had, or the database went away.
     """
     async with database.autocommit() as connection:
-        space = (await read_spaces(connection)).get(Role.BUILDING)
-    if space is None or not await make_small_indexes(database, space):
-        return False
-    if await _left(database, space) > MOST_LEFT:
+        stored = await read_spaces(connection)
+        space = stored.get(Role.BUILDING)
+        if space is None:
+            return False
+        left = await left_in(connection, space, most=MOST_NEW + 1)
+        if left.old or left.new > MOST_NEW:
+            return False
+        failed = await failed_in(connection, space)
+        embedded = sum(counts.embedded for counts in (await standing_in(connection, space)).values())
+    if failed > max(MOST_FAILED, embedded * MOST_FAILED_SHARE):
+        raise SetupFault(
+            f"{space.identity} has refused {failed:,} texts for good and made vectors of {embedded:,}; try these again "
+            "with the same `winnow model use`, or end the change: winnow model cancel"
+        )
+    if not await make_small_indexes(database, space):
         return False
     await build_missing(database, tell=tell or _silent, role=Role.BUILDING)
-    return await _patiently(lambda: _put_in(database, space))
+    if Role.PREVIOUS in stored:
+        await forget_earlier(database)
+    return await _patiently(lambda patient: _put_in(database, space, patient=patient))
 
 
-async def _put_in(database: Database, space: Space) -> bool:
-    async with _changing(database) as (connection, stored):
+async def _put_in(database: Database, space: Space, *, patient: bool) -> bool:
+    async with _changing(database, patient=patient) as (connection, stored):
         now = stored.get(Role.BUILDING)
-        return now is not None and now.id == space.id and await swap_in(connection, most_left=MOST_LEFT)
+        return now is not None and now.id == space.id and await swap_in(connection, most_new=MOST_NEW)
 
 
 async def change_back(database: Database) -> Space:
@@ -124,11 +145,11 @@ async def change_back(database: Database) -> Space:
         InvalidInput: there is none, or a change is under way.
         DatabaseBusy: the tables are not to be had.
     """
-    return await _patiently(lambda: _back(database))
+    return await _patiently(lambda patient: _back(database, patient=patient))
 
 
-async def _back(database: Database) -> Space:
-    async with _changing(database) as (connection, stored):
+async def _back(database: Database, *, patient: bool) -> Space:
+    async with _changing(database, patient=patient) as (connection, stored):
         if Role.BUILDING in stored:
             raise InvalidInput(
                 f"a change to {stored[Role.BUILDING].identity} is under way; end it first: winnow model cancel"
@@ -141,28 +162,27 @@ async def _back(database: Database) -> Space:
 
 async def cancel_change(database: Database) -> Space:
     """Gives up the space that is being built, with its vectors; returns it. Raises `InvalidInput` if there is none."""
-    return await _patiently(lambda: _cancel(database))
-
-
-async def _cancel(database: Database) -> Space:
-    async with _changing(database) as (connection, stored):
-        if Role.BUILDING not in stored:
-            raise InvalidInput("no change of the model is under way")
-        await give_up_building(connection)
-        return stored[Role.BUILDING]
+    return await _give_up(database, Role.BUILDING, "no change of the model is under way")
 
 
 async def forget_earlier(database: Database) -> Space:
     """Gives up the vectors of the model before, for the room they take; returns their space. Raises `InvalidInput`."""
-    return await _patiently(lambda: _forget(database))
+    return await _give_up(database, Role.PREVIOUS, "there are no vectors of an earlier model")
 
 
-async def _forget(database: Database) -> Space:
-    async with _changing(database) as (connection, stored):
-        if Role.PREVIOUS not in stored:
-            raise InvalidInput("there are no vectors of an earlier model")
-        await forget_previous(connection)
-        return stored[Role.PREVIOUS]
+async def _give_up(database: Database, role: Role, otherwise: str) -> Space:
+    """The room is PostgreSQL's to use again once it has vacuumed."""
+    space = await _patiently(lambda patient: _retire(database, role, otherwise, patient=patient))
+    await clear_vectors(database, role)
+    return space
+
+
+async def _retire(database: Database, role: Role, otherwise: str, *, patient: bool) -> Space:
+    async with _changing(database, patient=patient) as (connection, stored):
+        if role not in stored:
+            raise InvalidInput(otherwise)
+        await retire(connection, role)
+        return stored[role]
 
 
 def require_same_model(space: Space, fingerprint: Sequence[float]) -> None:
@@ -174,30 +194,26 @@ def require_same_model(space: Space, fingerprint: Sequence[float]) -> None:
         )
 
 
-async def _left(database: Database, space: Space) -> int:
-    async with database.autocommit() as connection:
-        return sum(counts.left for counts in (await standing_in(connection, space)).values())
-
-
 def _silent(_build: IndexBuild) -> None:
     pass
 
 
 @asynccontextmanager
-async def _changing(database: Database) -> AsyncIterator[tuple[Any, Mapping[Role, Space]]]:
+async def _changing(database: Database, *, patient: bool) -> AsyncIterator[tuple[Any, Mapping[Role, Space]]]:
     """A short transaction in which nobody else changes a space or writes a vector, with the spaces as they stand."""
     async with database.transaction() as connection:
-        await lock_spaces(connection)
+        await lock_spaces(connection, patient=patient)
         yield connection, await read_spaces(connection)
 
 
-async def _patiently(work: Callable[[], Awaitable[Result]]) -> Result:
+async def _patiently(work: Callable[[bool], Awaitable[Result]]) -> Result:
     """Does it again while somebody's open transaction keeps us from the tables: for ten seconds and more.
 
-    Each try waits half a second at most, for whoever comes meanwhile waits behind it.
+    A try waits half a second, for whoever comes meanwhile waits behind it; now and then one is patient, for that is
+    what it takes to have an autovacuum ended that is in the way.
     """
-    for _ in range(SWAP_TRIES):
+    for number in range(SWAP_TRIES):
         with suppress(DatabaseBusy):
-            return await work()
+            return await work(number % PATIENT_EVERY == PATIENT_EVERY - 1)
         await asyncio.sleep(SWAP_PAUSE_SECONDS)
-    return await work()
+    return await work(True)

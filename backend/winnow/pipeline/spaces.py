@@ -98,7 +98,7 @@ class Spaces:
         if provider_id is None and space_id is None:
             return await self.ours()
         stored = await self.all()
-        for role in (Role.BUILDING, Role.ACTIVE):
+        for role in (Role.ACTIVE, Role.BUILDING):
             space = stored.get(role)
             if space is None or (space_id is not None and space.id != space_id):
                 continue
@@ -117,11 +117,11 @@ class Spaces:
             SpaceMismatch: nobody this process knows.
             SetupFault: its provider is gone, switched off, or its key cannot be read.
         """
-        if space.provider_id is None and space.identity == self.embedder.identity:
-            return self.embedder
-        if self._source is None:
+        if self._source is not None:
+            return await self._source.of(space)
+        if space.identity != self.embedder.identity:
             raise self._mismatch(space)
-        return await self._source.of(space)
+        return self.embedder
 
     def forget(self) -> None:
         """The space may have changed: ask the database again."""

@@ -41,6 +41,8 @@ TROUBLE_PAUSE_SECONDS = 5.0
 SENT_SECONDS = 30.0
 RESEND_SECONDS = 2.0
 LOOK_EVERY_SECONDS = 2.0
+# To find what is left of a space that is being built means to read its table, for there is no index of that.
+BUILDING_EVERY_SECONDS = 2.0
 # Between two looks that wake-ups ask for.
 WAKE_PAUSE_SECONDS = 0.2
 TIDY_EVERY_SECONDS = 600.0
@@ -83,6 +85,7 @@ class Sweeper:
     _written: set[Kind] = field(default_factory=set)
     _paused: bool = False
     _look_at: float = 0.0
+    _building_at: float = 0.0
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tidied_at: float = 0.0
     _promised: dict[int, float] = field(default_factory=dict)
@@ -187,9 +190,15 @@ class Sweeper:
         return sent
 
     async def _sweep_embeddings(self) -> int:
+        self.tools.spaces.forget()  # a person may have changed the model
         # Without a space to write into, a worker could do nothing but fail; with another's, neither.
         space = await self.tools.spaces.ours()
         await self.tools.embeddings.free_texts()
+        depth = await self.tools.backlog.depth(Lane.BULK)
+        sent = await self._sweep_active(space, depth)
+        return sent + await self._sweep_building(BATCHES_AHEAD - depth - sent, nothing_queued=not depth)
+
+    async def _sweep_active(self, space: Space, depth: int) -> int:
         pause = await self.tools.embeddings.pause()
         if pause:
             self._paused = True
@@ -201,15 +210,17 @@ class Sweeper:
         for kind in written:
             latest = await self.tools.embeddings.newest_due(kind, space=space, limit=self.tools.batch_size)
             sent += await self._send(kind, space, latest, Lane.LIVE)
-        depth = await self.tools.backlog.depth(Lane.BULK)
         for kind in Kind:
             if sent < BATCHES_AHEAD - depth:
                 age = 0.0 if kind in written else self.tools.age_seconds
                 sent += await self._sweep_kind(kind, space, BATCHES_AHEAD - depth - sent, age, nothing_queued=not depth)
-        return sent + await self._sweep_building(BATCHES_AHEAD - depth - sent, nothing_queued=not depth)
+        return sent
 
     async def _sweep_building(self, room: int, *, nothing_queued: bool) -> int:
         """What is left of the lane is for the space that is being built, if there is one."""
+        if room <= 0 or time.monotonic() < self._building_at:
+            return 0
+        self._building_at = time.monotonic() + BUILDING_EVERY_SECONDS
         space = (await self.tools.spaces.all()).get(Role.BUILDING)
         if space is None:
             return 0

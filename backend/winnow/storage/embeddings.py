@@ -243,10 +243,10 @@ class EmbeddingStore:
             rows = await fetch(connection, "null_rows", after, up_to, limit, space_id, kind=kind, role=role)
         return [row.id for row in rows]
 
-    async def forget_failures(self, kind: Kind) -> None:
-        """Makes failed and waiting rows of a kind plainly pending again."""
+    async def forget_failures(self, kind: Kind, *, role: Role = Role.ACTIVE) -> None:
+        """Makes failed and waiting rows of a kind plainly pending again, in the space of this role."""
         async with self._database.autocommit() as connection:
-            await fetch(connection, "forget_failures", kind=kind)
+            await fetch(connection, "forget_failures", kind=kind, role=role)
 
     async def last_id(self, kind: Kind) -> int:
         """The largest id of a kind; 0 when there is no row."""
@@ -281,10 +281,10 @@ class EmbeddingStore:
             rows = await fetch(connection, "begin_look", space.id, seconds)
         return int(rows[0].pauses) if rows else None
 
-    async def look_now(self) -> None:
+    async def look_now(self, role: Role = Role.ACTIVE) -> None:
         """Somebody asked for it by hand: a pause is over as soon as one worker finds the server well."""
         async with self._database.autocommit() as connection:
-            await fetch(connection, "look_now")
+            await fetch(connection, "look_now", role.value)
 
     async def end_look(self, space: Space) -> None:
         """We do not look after all: the next one may at once."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from winnow.domain.spaces import Role
+from winnow.errors import SetupFault
 from winnow.storage.embeddables import EMBEDDABLES, ENDINGS
 from winnow.storage.embedding_records import KindCounts
 from winnow.storage.indexes import index_session
@@ -34,6 +36,9 @@ SMALL_INDEXES = {
 }
 
 
+CLEARED_AT_ONCE = 5_000
+
+
 async def standing_in(connection: AsyncConnection, space: Space) -> dict[Kind, KindCounts]:
     """Where the rows stand in a space, by kind."""
     found = {}
@@ -41,6 +46,36 @@ async def standing_in(connection: AsyncConnection, space: Space) -> dict[Kind, K
         row = (await fetch(connection, "standing_in_space", space.id, kind=kind, role=space.role))[0]
         found[kind] = KindCounts(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Rows that still want a vector in a space: those that were there when it was begun, and those written since."""
+
+    old: int
+    new: int
+
+
+async def left_in(connection: AsyncConnection, space: Space, *, most: int) -> Left:
+    """How many are left, counted up to `most` of each sort and kind; quick while many are, or with the indexes."""
+    old = new = 0
+    for kind in EMBEDDABLES:
+        row = (await fetch(connection, "left_in_space", space.id, most, kind=kind, role=space.role))[0]
+        old, new = old + row.old, new + row.new
+    return Left(old, new)
+
+
+async def failed_in(connection: AsyncConnection, space: Space) -> int:
+    """Texts that the space's model has refused for good."""
+    return int((await fetch(connection, "failed_in_space", space.id))[0].failed)
+
+
+async def refuse_views(connection: AsyncConnection) -> None:
+    """Raises `SetupFault` naming a view over columns of vectors: it would keep them from being dropped."""
+    tables = [embeddable.table for embeddable in EMBEDDABLES.values()]
+    if views := await fetch(connection, "views_over_vectors", tables):
+        names = ", ".join(view.name for view in views)
+        raise SetupFault(f"the view {names} is over a column of vectors; drop it, and make it again after the change")
 
 
 async def begin_building(
@@ -53,26 +88,37 @@ async def begin_building(
     """Writes down a space to be filled, and gives every embeddable table an empty column for it.
 
     To be called in a transaction that holds `lock_spaces`. Columns are dropped and added, not changed: that takes no
-    time, however large the tables are.
+    time, however large the tables are. While it is filled the column has no index: an update of an indexed column
+    would enter the row anew into all indexes, the graph of the other vectors among them.
     """
-    await give_up_building(connection, dimensions=len(fingerprint))
+    await fetch(connection, "retire_space", Role.BUILDING)
+    for embeddable in EMBEDDABLES.values():
+        await _drop_columns(connection, embeddable, Role.BUILDING)
+        await _add_columns(connection, embeddable, Role.BUILDING, len(fingerprint))
     space = await insert_space(connection, identity, fingerprint, role=Role.BUILDING, provider_id=provider_id)
     log.info("space.building", embedder=str(identity), dimensions=space.dimensions)
     return space
 
 
-async def give_up_building(connection: AsyncConnection, *, dimensions: int | None = None) -> None:
-    """Retires the space that is being built, if any, and empties its columns. Under `lock_spaces`."""
-    await fetch(connection, "retire_space", Role.BUILDING)
-    for embeddable in EMBEDDABLES.values():
-        await _renew_columns(connection, embeddable, Role.BUILDING, dimensions)
+async def retire(connection: AsyncConnection, role: Role) -> None:
+    """From now on nobody uses the space of this role; its column is for `clear_vectors`. Under `lock_spaces`."""
+    await fetch(connection, "retire_space", role)
 
 
-async def forget_previous(connection: AsyncConnection) -> None:
-    """Gives up the vectors of the space before, and the room they take. Under `lock_spaces`."""
-    await fetch(connection, "retire_space", Role.PREVIOUS)
-    for embeddable in EMBEDDABLES.values():
-        await _renew_columns(connection, embeddable, Role.PREVIOUS, None)
+async def clear_vectors(database: Database, role: Role) -> None:
+    """Empties the column of a space that is retired, so that VACUUM can free its room: to drop a column frees nothing.
+
+    Some rows at a time, so nobody waits for it; safe to interrupt, and to repeat.
+    """
+    for kind, embeddable in EMBEDDABLES.items():
+        async with database.autocommit() as connection:
+            for name in ("nearest", *SMALL_INDEXES):
+                await connection.exec_driver_sql(
+                    f"DROP INDEX CONCURRENTLY IF EXISTS {embeddable.table}_{name}{ENDINGS[role]}"
+                )
+            end = int((await fetch(connection, "count_rows", kind=kind))[0].last_id)
+            for start in range(0, end, CLEARED_AT_ONCE):
+                await fetch(connection, "clear_vectors", start, start + CLEARED_AT_ONCE, kind=kind, role=role)
 
 
 async def change_provider(connection: AsyncConnection, space: Space, provider_id: UUID | None) -> None:
@@ -107,16 +153,17 @@ async def make_small_indexes(database: Database, space: Space) -> bool:
     return True
 
 
-async def swap_in(connection: AsyncConnection, *, most_left: int) -> bool:
+async def swap_in(connection: AsyncConnection, *, most_new: int) -> bool:
     """Makes the space that is being built the active one, and the active one the previous one. Under `lock_spaces`.
 
-    False: more than `most_left` rows have no vector in it yet. What is left is pending in the active space then.
+    False: rows of before want a vector in it, or more than `most_new` of those written since. What is left is pending
+    in the active space then. There is no previous space any more.
     """
     space = (await read_spaces(connection)).get(Role.BUILDING)
     if space is None:
         return False
-    left = sum(counts.left for counts in (await standing_in(connection, space)).values())
-    if left > most_left:
+    left = await left_in(connection, space, most=most_new + 1)
+    if left.old or left.new > most_new:
         return False
     for embeddable in EMBEDDABLES.values():
         await _drop_columns(connection, embeddable, Role.PREVIOUS)
@@ -127,7 +174,7 @@ async def swap_in(connection: AsyncConnection, *, most_left: int) -> bool:
     await fetch(connection, "retire_space", Role.PREVIOUS)
     await fetch(connection, "change_status", Role.PREVIOUS, Role.ACTIVE)
     await fetch(connection, "change_status", Role.ACTIVE, Role.BUILDING)
-    log.info("space.swapped", embedder=str(space.identity), dimensions=space.dimensions, left=left)
+    log.info("space.swapped", embedder=str(space.identity), dimensions=space.dimensions, left=left.new)
     return True
 
 
@@ -155,13 +202,6 @@ async def _rename(connection: AsyncConnection, embeddable: Embeddable, old: str,
         await connection.exec_driver_sql(f"ALTER TABLE {table} RENAME COLUMN {column}{old} TO {column}{new}")
     for index in ("nearest", *SMALL_INDEXES):
         await connection.exec_driver_sql(f"ALTER INDEX IF EXISTS {table}_{index}{old} RENAME TO {table}_{index}{new}")
-
-
-async def _renew_columns(
-    connection: AsyncConnection, embeddable: Embeddable, role: Role, dimensions: int | None
-) -> None:
-    await _drop_columns(connection, embeddable, role)
-    await _add_columns(connection, embeddable, role, dimensions)
 
 
 async def _drop_columns(connection: AsyncConnection, embeddable: Embeddable, role: Role) -> None:

@@ -58,13 +58,14 @@ async def any_vector_stored(connection: AsyncConnection) -> bool:
     return False
 
 
-async def lock_spaces(connection: AsyncConnection) -> None:
+async def lock_spaces(connection: AsyncConnection, *, patient: bool = False) -> None:
     """Until the transaction ends, nobody else makes or changes a space, or writes a vector.
 
     Raises:
-        DatabaseBusy: not to be had within half a second.
+        DatabaseBusy: not to be had within half a second; `patient`: within the time in which PostgreSQL ends an
+            autovacuum that is in the way, mostly 1.6 s.
     """
-    await fetch(connection, "wait_briefly")
+    await fetch(connection, "wait_out_autovacuum" if patient else "wait_briefly")
     await fetch(connection, "lock_spaces")
     for kind in EMBEDDABLES:
         await fetch(connection, "lock_table", kind=kind)

@@ -2,7 +2,8 @@
 
 -- Statistics of a queue are always wrong, and PostgreSQL would read all of it once rather than look 100 rows up. So the
 -- ids stand beside each use of it, and what is looked up for each row is `(SELECT … LIMIT 1)`, which it cannot turn round.
--- A twin is looked up by its hash alone, and compared when it is found: with both in one condition PostgreSQL expects one
+-- A twin is looked up by the index of the active space's vectors, whatever space it is looked up for: another column of
+-- the same row has no index of its own while it is filled. A twin is looked up by its hash alone, and compared when it is found: with both in one condition PostgreSQL expects one
 -- row, and reads all the thousands of "+1" that there are. Two texts of one hash are then asked for, each by itself.
 
 -- Takes what is free of the given ids: NULL and in nobody's hand, its wait over, or its holder's lease run out.
@@ -93,7 +94,7 @@ FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_i
 SELECT t.id, {text} AS text, sha256(convert_to({text}, 'UTF8')) AS hash,
        coalesce((SELECT twin.text = {text} FROM (
            SELECT {text_of_o} AS text FROM {table} o
-           WHERE o.{embedding} IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended({text}, 0) LIMIT 1
+           WHERE o.embedding IS NOT NULL AND o.{embedding} IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended({text}, 0) LIMIT 1
        ) twin), false) AS known,
        j.paid, j.paid_characters
 FROM {table} t
@@ -112,7 +113,7 @@ UPDATE {table} t
 SET {embedding} = twin.{embedding}, {characters} = twin.{characters}
 FROM mine, LATERAL (
     SELECT o.{embedding}, o.{characters}, {text_of_o} AS text FROM {table} o
-    WHERE o.{embedding} IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended(mine.text, 0)
+    WHERE o.embedding IS NOT NULL AND o.{embedding} IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended(mine.text, 0)
     LIMIT 1) twin
 WHERE t.id = mine.id AND t.{embedding} IS NULL AND {text} = mine.text AND twin.text = mine.text
   AND EXISTS (SELECT FROM embedding_spaces s WHERE s.id = $2::smallint AND s.status = '{role}')
@@ -272,6 +273,7 @@ LIMIT $3::bigint
 -- name: forget_failures
 WITH chosen AS (
     SELECT entity_id, space_id, state FROM embedding_jobs WHERE kind = '{kind}' AND state IN ('failed', 'waiting')
+      AND space_id = (SELECT id FROM embedding_spaces WHERE status = '{role}')
     ORDER BY entity_id FOR UPDATE SKIP LOCKED
 ), due AS (
     UPDATE embedding_jobs j SET not_before = now(), attempts = 0, waits = 0 FROM chosen c
@@ -301,10 +303,10 @@ UNION ALL
 SELECT 1, extract(epoch FROM now() - since)::float8, 0, error_kind, because
 FROM unprobed WHERE $1::text = 'active' AND NOT EXISTS (SELECT FROM embedding_spaces WHERE status = 'active')
 
--- Somebody asked for it by hand: the next worker looks at once.
+-- Somebody asked for it by hand: the next worker looks at once. $1 status.
 -- name: look_now
 UPDATE embedding_spaces SET paused_until = least(paused_until, now())
-WHERE status IN ('active', 'building') AND pauses > 0
+WHERE status = $1::text AND pauses > 0
 
 -- The latest trouble of any kind.
 -- name: last_error

@@ -46,7 +46,7 @@ DELETE FROM llm_providers WHERE id = $1
 -- The spaces that vectors are made for, or searched in, by this provider. $1 id.
 -- name: spaces_of_provider
 SELECT status, provider, model FROM embedding_spaces
-WHERE provider_id = $1 AND status IN ('active', 'building') ORDER BY status FOR UPDATE
+WHERE provider_id = $1 AND status IN ('active', 'building', 'previous') ORDER BY status FOR UPDATE
 
 -- Of a check of the set-up as it was at $4. $1 id, $2 whether it passed, $3 what it said.
 -- name: note_provider_check

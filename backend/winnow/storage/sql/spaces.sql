@@ -10,6 +10,11 @@ FROM embedding_spaces WHERE status <> 'retired'
 -- name: wait_briefly
 SET LOCAL lock_timeout = '500ms'
 
+-- The same for longer than the server takes to look for deadlocks, for only then does it end an autovacuum that is in the
+-- way.
+-- name: wait_out_autovacuum
+SELECT set_config('lock_timeout', (extract(epoch FROM current_setting('deadlock_timeout')::interval) * 1000 + 600)::bigint || 'ms', true)
+
 -- One process at a time makes or changes a space.
 -- name: lock_spaces
 SELECT pg_advisory_xact_lock(x'77696e73'::bigint)
@@ -23,11 +28,11 @@ LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE
 WITH retired AS (UPDATE embedding_spaces SET status = 'retired' WHERE status = $1::text RETURNING id)
 DELETE FROM embedding_jobs j USING retired WHERE j.space_id = retired.id
 
--- What is in hand or waits in a space that searches leave, or come to: whose turn it is, is decided anew. What failed or
--- is skipped stays so, for the day somebody goes back. $1 status.
+-- What waits in a space that searches leave, or come to: whose turn it is, is decided anew. What failed or is skipped stays
+-- so, for the day somebody goes back, and so does a vector that is paid for. $1 status.
 -- name: release_space
 DELETE FROM embedding_jobs j USING embedding_spaces s
-WHERE s.id = j.space_id AND s.status = $1::text AND j.state = 'waiting'
+WHERE s.id = j.space_id AND s.status = $1::text AND j.state = 'waiting' AND j.paid IS NULL
 
 -- $1 new status, $2 old status.
 -- name: change_status
@@ -49,6 +54,39 @@ FROM (SELECT (SELECT count(*) FROM {table}) AS total,
              count(*) FILTER (WHERE j.state = 'skipped') AS skipped
       FROM embedding_jobs j JOIN {table} t ON t.id = j.entity_id AND t.{embedding} IS NULL
       WHERE j.kind = '{kind}' AND j.space_id = $1::smallint) j
+
+-- How many rows still want a vector in a space: of those that were there, or had this text, when it was begun, and of
+-- those written since; at most $2 of each are counted. $1 space.
+-- name: left_in_space
+WITH wanting AS (
+    SELECT t.text_changed_at <= s.created_at AS is_old
+    FROM embedding_spaces s, {table} t
+    WHERE s.id = $1::smallint AND t.{embedding} IS NULL AND NOT EXISTS (
+        SELECT FROM embedding_jobs j WHERE j.kind = '{kind}' AND j.entity_id = t.id AND j.space_id = $1::smallint
+          AND j.state IN ('failed', 'skipped')))
+SELECT (SELECT count(*) FROM (SELECT FROM wanting WHERE is_old LIMIT $2::bigint) o) AS old,
+       (SELECT count(*) FROM (SELECT FROM wanting WHERE NOT is_old LIMIT $2::bigint) n) AS new
+
+-- Texts that a space's model has refused for good. $1 space.
+-- name: failed_in_space
+SELECT count(*) AS failed FROM embedding_jobs WHERE space_id = $1::smallint AND state = 'failed'
+
+-- Views that people have made over columns of vectors, which keep these from being dropped. $1 tables.
+-- name: views_over_vectors
+SELECT DISTINCT v.oid::regclass::text AS name
+FROM pg_depend d
+JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
+JOIN pg_class v ON v.oid = r.ev_class
+JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+WHERE d.refobjid = ANY(SELECT name::regclass FROM unnest($1::text[]) AS name)
+  AND a.attname ~ '^(embedding|embedded_characters)(_next|_prev)?$'
+
+-- Empties the column of a space that is retired, some rows at a time: to drop a column frees nothing. $1 after this id,
+-- $2 up to this id.
+-- name: clear_vectors
+UPDATE {table} SET {embedding} = NULL, {characters} = NULL
+WHERE id > $1::bigint AND id <= $2::bigint AND ({embedding} IS NOT NULL OR {characters} IS NOT NULL)
+  AND NOT EXISTS (SELECT FROM embedding_spaces WHERE status = '{role}')
 
 -- Which of these indexes there are; one that is not valid was left behind by a killed build, or is being built. $1 names.
 -- name: indexes_named
