@@ -176,7 +176,14 @@ async def test_a_stored_key_goes_to_no_server_that_it_was_not_given_for(registry
     await edit(registry, "gpu", urls=["https://gpu4/v1"], api_key=None)
 
 
-@pytest.mark.parametrize(("status", "words"), [("active", "serves the searches"), ("building", "is being changed to")])
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ("active", "serves the searches; .* winnow model use"),
+        ("building", "is being changed to; .* winnow model cancel"),
+        ("previous", "is what `winnow model back` goes back to; .* winnow model forget"),
+    ],
+)
 async def test_one_in_use_is_neither_removed_nor_switched_off(
     registry: Registry, sql: asyncpg.Connection, status: str, words: str
 ) -> None:
@@ -187,14 +194,13 @@ async def test_one_in_use_is_neither_removed_nor_switched_off(
         status,
         used.id,
     )
-    with pytest.raises(ProviderInUse, match=f"gpu cannot be removed: its bge-m3 {words}; .* winnow model use"):
+    with pytest.raises(ProviderInUse, match=f"gpu cannot be removed: its bge-m3 {words}"):
         await registry.store.delete(used.id)
     with pytest.raises(ProviderInUse, match="gpu cannot be switched off"):
         await edit(registry, "gpu", active=False)
     await edit(registry, "gpu", name="renamed")
-    for old in ("previous", "retired"):
-        await sql.execute("UPDATE embedding_spaces SET status = $1", old)
-        await edit(registry, "renamed", active=False)
+    await sql.execute("UPDATE embedding_spaces SET status = 'retired'")
+    await edit(registry, "renamed", active=False)
     await registry.store.delete(used.id)
     assert await sql.fetchval("SELECT provider_id FROM embedding_spaces") is None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from typing_extensions import override
 
 from winnow.domain.jobs import Kind
+from winnow.domain.spaces import Role
 from winnow.errors import InvalidInput
 from winnow.storage.named import fetch
 
@@ -125,7 +126,7 @@ class FailureStore:
     async def look_now(self) -> None:
         """A pause of the model server is over as soon as one worker finds it well."""
         async with self._database.autocommit() as connection:
-            await fetch(connection, "look_now")
+            await fetch(connection, "look_now", Role.ACTIVE)
 
     async def forget(self, kind: Kind, ids: Sequence[int] | None) -> list[int]:
         """Sets rows aside until their text changes, and says which.

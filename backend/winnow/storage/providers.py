@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 
 from winnow.domain.providers import ProviderKind
+from winnow.domain.spaces import Role
 from winnow.errors import ProviderInUse, ProviderNotFound, ProviderRefused
 from winnow.storage.named import fetch
 
@@ -188,15 +189,24 @@ def _only(rows: Sequence[Row[Any]], name_or_id: str | UUID) -> StoredProvider:
     return _stored(rows[0])
 
 
+USES = {
+    Role.ACTIVE: "serves the searches",
+    Role.BUILDING: "is being changed to",
+    Role.PREVIOUS: "is what `winnow model back` goes back to",
+}
+WAYS_OUT = {
+    Role.ACTIVE: "winnow model use PROVIDER:MODEL",
+    Role.BUILDING: "winnow model cancel",
+    Role.PREVIOUS: "winnow model forget",
+}
+
+
 async def _require_unused(connection: AsyncConnection, stored: StoredProvider, what: str) -> None:
     rows = await fetch(connection, "spaces_of_provider", stored.id)
     if rows:
-        uses = " and ".join(
-            f"{row.model} {'serves the searches' if row.status == 'active' else 'is being changed to'}" for row in rows
-        )
-        raise ProviderInUse(
-            f"{stored.name} cannot {what}: its {uses}; change to another model first: winnow model use PROVIDER:MODEL"
-        )
+        uses = " and ".join(f"{row.model} {USES[Role(row.status)]}" for row in rows)
+        ways = " and ".join(WAYS_OUT[Role(row.status)] for row in rows)
+        raise ProviderInUse(f"{stored.name} cannot {what}: its {uses}; first run: {ways}")
 
 
 def _taken(name: str) -> ProviderRefused:
