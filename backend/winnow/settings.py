@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     # models
     embedder: str = Field(
         "local",
-        description="`local` (built in), `ollama:MODEL` or `openai:MODEL`. Nothing remote is used unless chosen here.",
+        description="`local`, `ollama:MODEL` or `openai:MODEL` for a new database; unset: what its vectors are of.",
     )
     ollama_url: str = Field("http://127.0.0.1:11434", description="Ollama server, when the embedder is `ollama:…`.")
     openai_url: str = Field(

@@ -200,7 +200,10 @@ def _building_facts(state: Overview) -> dict[str, str | Text]:
     counts = state.building.embeddings.values()
     done, total = sum(count.embedded for count in counts), sum(count.total for count in counts)
     left = sum(count.left for count in counts)
-    return {"change": f"to {state.building.space}: {done:,} of {total:,} rows have its vectors, {left:,} are to come"}
+    change = f"to {state.building.space}: {done:,} of {total:,} rows have its vectors, {left:,} are to come"
+    if pause := state.building.pause:
+        return {"change": Text(plain(f"{change}; it waits: {pause.because}"), "yellow")}
+    return {"change": change}
 
 
 def _trouble_facts(state: Overview) -> dict[str, str | Text]:

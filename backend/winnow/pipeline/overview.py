@@ -16,6 +16,7 @@ from winnow.storage.unit_of_work import HOOK_FAILED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from winnow.domain.spaces import Space
     from winnow.pipeline.spaces import Spaces
     from winnow.storage.embedding_records import KindCounts, Pause
     from winnow.storage.embeddings import EmbeddingStore
@@ -64,10 +65,11 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class Building:
-    """The space that is filled to become the active one, and where the rows of each kind stand in it."""
+    """The space that is filled to become the active one, where its rows stand by kind, and what it waits for."""
 
     space: str
     embeddings: Mapping[Kind, KindCounts]
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,11 +152,14 @@ async def overview(tools: Overviewing, *, truncated: bool = False) -> Overview:
         last_error=await tools.embeddings.last_error(),
         pace=await embedding_pace(tools.database),
         pause=await tools.embeddings.pause(),
-        building=Building(str(next_space.identity), await tools.embeddings.counts_in(next_space))
-        if next_space
-        else None,
+        building=await _building(tools, next_space) if next_space else None,
         truncated=await truncated_rows(tools.database) if truncated else None,
     )
+
+
+async def _building(tools: Overviewing, space: Space) -> Building:
+    counts = await tools.embeddings.counts_in(space)
+    return Building(str(space.identity), counts, await tools.embeddings.pause(Role.BUILDING))
 
 
 async def _queue_state(queue: QueueView) -> QueueState:

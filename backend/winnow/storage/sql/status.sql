@@ -10,7 +10,7 @@ WITH of_space AS (
     SELECT b.embedded, b.saved, CASE WHEN NOT b.estimated THEN nullif(b.tokens, 0) END AS tokens, b.finished_at,
            b.finished_at - make_interval(secs => b.seconds) AS began_at
     FROM llm_usage b
-    WHERE b.space_id = (SELECT id FROM embedding_spaces WHERE status = 'active')
+    WHERE b.space_id IN (SELECT id FROM embedding_spaces WHERE status IN ('active', 'building'))
       AND b.purpose = 'embed' AND b.embedded > 0 AND b.finished_at > now() - interval '1 day'
 ), latest AS (
     SELECT least(greatest(interval '1 minute', 3 * (finished_at - began_at)), interval '10 minutes') AS look_back
