@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -26,6 +27,7 @@ from winnow.providers.refusals import (
     batch_refused,
     duration_seconds,
     named_context,
+    repeats,
     retry_after_seconds,
     says_too_long,
     server_words,
@@ -268,3 +270,31 @@ def test_what_people_wrote_is_not_repeated() -> None:
     words = server_words(body, texts=["short", "our salaries are in the attached table"])
     assert words == "This text is refused: …"
     assert server_words({"error": "the model is gone"}, texts=["model"]) == "the model is gone"
+
+
+LONG = 'my first secret line is here\nand it\'s a "second" secret line, longer — and some more'
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        LONG,
+        repr(LONG),
+        json.dumps(LONG),
+        json.dumps(LONG, ensure_ascii=False),
+        LONG[:40] + "...",
+        LONG[9:70],
+        LONG * 30,
+    ],
+)
+def test_no_piece_of_a_text_is_repeated_in_whatever_form(said: str) -> None:
+    words = server_words({"error": {"message": f"bad input: {said}"}}, texts=["another", LONG])
+    assert words.startswith("bad input:")
+    assert "secret" not in words
+    assert repeats(f"400 {said}", texts=[LONG])
+
+
+def test_what_shares_little_with_the_texts_is_shown() -> None:
+    said = "the input length exceeds the context length"
+    assert server_words({"error": said}, texts=[LONG, "the input length"]) == said
+    assert not repeats(said, texts=[LONG])

@@ -34,11 +34,11 @@ class EmbeddingResult:
         tokens: the batch's sum, prefixes included, if the server told.
         characters: of the texts whose beginning alone was embedded, by place: how many characters of them, without the
             prefix.
-        requests: how many it took, refused ones too.
+        requests: how many were answered, refused ones too.
         texts: how many were sent in them; equal ones are sent once.
         seconds: the sum of the requests' times, without the waiting in line.
 
-    What a call that failed had taken is added to the next result of its embedder, so that nothing goes uncounted.
+    What a call that fails has taken is told by `accounted` alone.
     """
 
     vectors: NDArray[np.float32]

@@ -109,7 +109,7 @@ class FailOver(Endpoint):
         """
         self._look_at_the_rested()
         failed: list[ProviderUnavailable | SetupFault] = []
-        for member in sorted(self._members, key=lambda member: member.is_away):
+        for member in sorted(self._members, key=_preference):
             sent_at = self._clock()
             try:
                 if not member.is_known:
@@ -121,6 +121,8 @@ class FailOver(Endpoint):
             else:
                 self._use(member)
                 return answer
+        if len(failed) == 1:
+            raise failed[0]
         raise _none_of(failed) from failed[0]
 
     @override
@@ -201,6 +203,11 @@ class FailOver(Endpoint):
             member.look = None
 
 
+def _preference(member: _Member) -> tuple[bool, float]:
+    """The healthy ones in their order, then the one whose rest ends first: a server that hangs is not asked first."""
+    return member.is_away, member.rests_until if member.is_away else 0.0
+
+
 def _difference(vector: NDArray[np.float32], fingerprint: NDArray[np.float32]) -> str | None:
     """What tells two vectors of one text apart as those of two models; None: nothing."""
     if len(vector) != len(fingerprint):
@@ -211,8 +218,6 @@ def _difference(vector: NDArray[np.float32], fingerprint: NDArray[np.float32]) -
 
 def _none_of(failed: Sequence[ProviderUnavailable | SetupFault]) -> ProviderUnavailable | SetupFault:
     """One error for all: weather if any of them is, for then the others may do once it is over."""
-    if len(failed) == 1:
-        return failed[0]
     message = f"none of {len(failed)} model servers can be used: " + "; ".join(str(error) for error in failed)
     if any(isinstance(error, ProviderTimeout) for error in failed):
         return ProviderTimeout(message)

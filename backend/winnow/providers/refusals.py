@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus as Status
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 SHOWN_CHARACTERS = 200
+READ_CHARACTERS = 1000
 # A shorter one may be a word of the server's own, by which its sentence is understood.
 LEAST_HIDDEN_CHARACTERS = 20
 
@@ -52,24 +54,47 @@ def server_words(body: object, *, secrets: Iterable[str] = (), texts: Iterable[s
     """The server's own sentence in an error body: one line of at most 200 characters, secrets as `***`; else empty.
 
     Only the places where a server speaks itself are read: validation details (`detail` lists) repeat the input. Where
-    it repeats one of the `texts` it was sent (of 20 characters or more) there, an ellipsis stands for it.
+    it repeats 20 characters or more of the `texts` it was sent there, as they are or escaped, an ellipsis stands for
+    them.
     """
-    words = _sentence_in(body)
-    for text in texts:
-        if len(text) >= LEAST_HIDDEN_CHARACTERS:
-            words = words.replace(text, "…")
+    words = _without(_sentence_in(body), texts)
     for secret in secrets:
         if secret:
             words = words.replace(secret, "***")
-    words = " ".join(words.split())
     return words if len(words) <= SHOWN_CHARACTERS else words[: SHOWN_CHARACTERS - 1] + "…"
 
 
 def repeats(said: str, *, secrets: Iterable[str] = (), texts: Iterable[str] = ()) -> bool:
-    """Whether a secret, or a text of 20 characters or more, is in what was said; it must not be shown as it is then."""
-    if any(secret in said for secret in secrets if secret):
+    """Whether a secret, or 20 characters of a text, may be in what was said; it must not be shown as it is then."""
+    if len(said) > READ_CHARACTERS or any(secret in said for secret in secrets if secret):
         return True
-    return any(text in said for text in texts if len(text) >= LEAST_HIDDEN_CHARACTERS)
+    return _without(said, texts) != " ".join(said.split())
+
+
+def _without(said: str, texts: Iterable[str]) -> str:
+    """What was said on one line, with an ellipsis for what it shares with the texts in any form servers repeat it."""
+    known = "\0".join({form for text in texts for form in _forms(text)})
+    words = " ".join(said.split())
+    whole = known.split("\0") if len(words) > READ_CHARACTERS else []
+    for form in sorted(whole, key=len, reverse=True):  # its reason may come after a long text
+        if len(form) >= LEAST_HIDDEN_CHARACTERS:
+            words = words.replace(form, "…")
+    words = words[:READ_CHARACTERS]
+    kept, at = "", 0
+    while at < len(words):
+        end = at + LEAST_HIDDEN_CHARACTERS
+        if len(words) < end or words[at:end] not in known:
+            kept, at = kept + words[at], at + 1
+            continue
+        while end < len(words) and words[end - LEAST_HIDDEN_CHARACTERS + 1 : end + 1] in known:
+            end += 1
+        kept, at = kept + "…", end
+    return kept
+
+
+def _forms(text: str) -> Iterable[str]:
+    for form in (text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]):
+        yield " ".join(form.split())
 
 
 def _sentence_in(body: object) -> str:
