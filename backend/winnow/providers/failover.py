@@ -49,6 +49,7 @@ class _Member:
         failed_at, rests_until: by the clock.
         told: the fault in its set-up that a warning was written about.
         look: at whether it is well again, while one is under way.
+        recognition: for those who want to ask it, while it is under way.
     """
 
     endpoint: Endpoint
@@ -59,6 +60,7 @@ class _Member:
     rests_until: float = float("-inf")
     told: str | None = None
     look: asyncio.Task[None] | None = None
+    recognition: asyncio.Task[None] | None = None
 
 
 class FailOver(Endpoint):
@@ -103,6 +105,7 @@ class FailOver(Endpoint):
         """The answer of the first endpoint that can give one.
 
         Raises:
+            ProviderTimeout: one has not answered to several texts in time, and is set aside.
             ProviderUnavailable: none answers; the message names each.
             SetupFault: the set-up of each is wrong.
             WinnowError: whatever else the endpoint in use raises.
@@ -113,10 +116,13 @@ class FailOver(Endpoint):
             sent_at = self._clock()
             try:
                 if not member.is_known:
-                    await self._recognise(member)
+                    await self._recognised(member)
                 answer = await member.endpoint.ask(texts)
             except (ProviderUnavailable, SetupFault) as error:
+                is_of_texts = member.is_known
                 self._set_aside(member, error, sent_at)
+                if isinstance(error, ProviderTimeout) and is_of_texts and len(texts) > 1:
+                    raise  # the request may have been too large for it; the next one goes to another
                 failed.append(error)
             else:
                 self._use(member)
@@ -128,11 +134,25 @@ class FailOver(Endpoint):
     @override
     async def close(self) -> None:
         """Ends the looks and closes all endpoints."""
-        looks = [member.look for member in self._members if member.look is not None]
-        for look in looks:
-            look.cancel()
-        await asyncio.gather(*looks, return_exceptions=True)
+        tasks = [task for member in self._members for task in (member.look, member.recognition) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(member.endpoint.close() for member in self._members))
+
+    async def _recognised(self, member: _Member) -> None:
+        """One recognition for all who ask at the same time; the first of them pays. Raises as `_recognise` does."""
+        if member.recognition is None:
+            name = f"recognise {member.endpoint.shown}"
+            member.recognition = asyncio.create_task(self._recognise(member), name=name)
+            member.recognition.add_done_callback(lambda _: self._end_recognition(member))
+        await asyncio.shield(member.recognition)
+
+    @staticmethod
+    def _end_recognition(member: _Member) -> None:
+        recognition, member.recognition = member.recognition, None
+        if recognition is not None and not recognition.cancelled():
+            recognition.exception()  # whoever asked has seen it, unless all were cancelled
 
     async def _recognise(self, member: _Member) -> None:
         """Has it embed the sentence; its vector must be the space's.

@@ -53,6 +53,11 @@ class Gate(Protocol):
         """The server said what its limits are."""
         ...
 
+    @property
+    def most_tokens(self) -> float | None:
+        """The most that a request of several texts should have; None: any number."""
+        ...
+
     def seconds_ahead(self, before: int) -> float:
         """How long a request with so many `before` it will be kept waiting, as far as can be told."""
         ...
@@ -79,6 +84,12 @@ class OwnGate(Gate):
     async def answered(self) -> None:
         """The server is not only refusing."""
         self._pace.answered()
+
+    @property
+    @override
+    def most_tokens(self) -> float | None:
+        """By the state at hand."""
+        return self._pace.most_tokens
 
     @override
     async def told(self, limits: RateLimits) -> None:
@@ -139,6 +150,12 @@ class SharedGate(Gate):
         """Is news only after refusals."""
         if self._seen.refused_since is not None:
             await self._change(lambda pace, _: pace.answered())
+
+    @property
+    @override
+    def most_tokens(self) -> float | None:
+        """By the state when it was last seen."""
+        return self._seen.most_tokens
 
     @override
     async def told(self, limits: RateLimits) -> None:

@@ -96,6 +96,11 @@ class Line:
                 self._in_flight -= 1
                 self._changed.set()
 
+    @property
+    def most_tokens(self) -> float | None:
+        """The most that a request of several texts should have at the server's rate; None: any number."""
+        return self._gate.most_tokens
+
     async def told(self, limits: RateLimits) -> None:
         """The server said what its limits are."""
         await self._gate.told(limits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ class PortionedRequests:
             while missing := [text for text in tokens if text not in found and text not in useless]:
                 sizes = [tokens[text] for text in missing]
                 request = partial(self._ask_portion, missing, sizes, found, useless)
-                about = sum(sizes[: first_portion(sizes, self._limits.now)])
+                about = sum(sizes[: first_portion(sizes, self._now())])
                 await self._line.ask(place, request, tokens=about, is_patient=is_patient)
         except BaseException:  # a cancelled call has paid for its portions, too
             self._keep(found)
@@ -76,7 +77,7 @@ class PortionedRequests:
 
         What was paid for is in `found` before anything else is waited for.
         """
-        count = first_portion(tokens, self._limits.now)
+        count = first_portion(tokens, self._now())
         portion, sizes = list(missing[:count]), tokens[:count]
         told: RateLimits | None = None
         try:
@@ -97,6 +98,10 @@ class PortionedRequests:
         self._limits.answered(was_full=count < len(missing))
         if told is not None:
             await self._line.told(told)
+
+    def _now(self) -> RequestLimits:
+        limits, most = self._limits.now, self._line.most_tokens
+        return limits if most is None else replace(limits, tokens=min(limits.tokens, int(most)))
 
     def _keep(self, found: dict[str, NDArray[np.float32]]) -> None:
         self._kept.update(found)

@@ -26,17 +26,23 @@ LEAST_HIDDEN_CHARACTERS = 20
 # text-embeddings-inference: "`inputs` must have less than 512 tokens".
 _TOO_LONG = re.compile(
     r"context.?length|context.?size|input length|input is too (large|long)|too many tokens|maximum input length"
-    r"|max\S* \d+ tokens|must have (less|fewer) than \d+ tokens|too long",
+    r"|max\S* \d+ tokens|must have (less|fewer) than \d+ tokens",
     re.IGNORECASE,
 )
+# By itself only where the request is at fault: a server that fails may have taken too long itself.
+_BARE_TOO_LONG = re.compile(r"(?<!took )too long", re.IGNORECASE)
 _NOT_A_NUMBER = re.compile(r"\bNaN\b")
 # llama.cpp's "physical batch size" is about the tokens of one text.
-_BATCH = re.compile(r"(?<!physical )batch.?size|in one batch|too many inputs|number of inputs", re.IGNORECASE)
+_BATCH = re.compile(
+    r"(?<!physical )(?<!current )batch.?size|in one batch|too many inputs|number of inputs", re.IGNORECASE
+)
 _CAP = re.compile(
     r"(?:batch.?size|at most|maximum\w*|larger than|less than|limit\w*|exceed)\D{0,40}?(\d+)", re.IGNORECASE
 )
 # OpenAI: "Requested 400000 tokens, max 300000 tokens per request".
 _TOKENS_OF_REQUEST = re.compile(r"tokens per request", re.IGNORECASE)
+# OpenAI: "Request too large for … on tokens per min (TPM): Limit 40000, Requested 52000."
+_TOKENS_OF_MINUTE = re.compile(r"request too large\b.*\btokens per min", re.IGNORECASE)
 _ABOUT_THE_BATCH = (Status.BAD_REQUEST, Status.REQUEST_ENTITY_TOO_LARGE, Status.UNPROCESSABLE_ENTITY)
 # "maximum context length is 8192 tokens", "maximum input length is 8192 tokens", "must have less than 512 tokens",
 # "larger than the max context size (512 tokens)", "physical batch size (current batch size: 512)".
@@ -107,9 +113,11 @@ def _sentence_in(body: object) -> str:
     return ""
 
 
-def says_too_long(words: str) -> bool:
+def says_too_long(words: str, *, status: int = Status.BAD_REQUEST) -> bool:
     """Whether the server means that a text is longer than the model's context."""
-    return _TOO_LONG.search(words) is not None
+    if _TOO_LONG.search(words):
+        return True
+    return status < Status.INTERNAL_SERVER_ERROR and _BARE_TOO_LONG.search(words) is not None
 
 
 def says_no_embeddings(words: str) -> bool:
@@ -132,7 +140,7 @@ def translate_common(status: int, words: str, *, shown: str) -> WinnowError:
     """
     said = f"{shown} refuses ({status}): {words or 'no reason given'}"
     about_the_text = status in (Status.BAD_REQUEST, Status.UNPROCESSABLE_ENTITY, Status.INTERNAL_SERVER_ERROR)
-    if status == Status.REQUEST_ENTITY_TOO_LARGE or (about_the_text and says_too_long(words)):
+    if status == Status.REQUEST_ENTITY_TOO_LARGE or (about_the_text and says_too_long(words, status=status)):
         return TextTooLong(said, context_tokens=named_context(words))
     if about_the_text and says_not_a_number(words):
         return TextRefused(f"{shown}: the model computes NaN for this text")
@@ -156,7 +164,11 @@ def batch_refused(status: int, words: str, *, sent: int) -> BatchRefused | None:
 
     A 413 that says nothing of a text's length may come from a gateway, and be about the whole request.
     """
-    if sent < 2 or status not in _ABOUT_THE_BATCH:  # noqa: PLR2004 - one text is not a batch
+    if sent < 2:  # noqa: PLR2004 - one text is not a batch
+        return None
+    if status == Status.TOO_MANY_REQUESTS and _TOKENS_OF_MINUTE.search(words):
+        return BatchRefused(None)
+    if status not in _ABOUT_THE_BATCH:
         return None
     if _BATCH.search(words):
         return BatchRefused(batch_cap(words, sent=sent))
