@@ -98,8 +98,20 @@ def same_model(known: Sequence[float] | None, found: Sequence[float], *, dimensi
         return False
     if known is None:
         return True
-    a, b = np.asarray(known), np.asarray(found)
-    return bool(a @ b >= SAME_MODEL_COSINE * np.linalg.norm(a) * np.linalg.norm(b))
+    return difference(known, found) is None
+
+
+def difference(
+    known: Sequence[float] | NDArray[np.float32], found: Sequence[float] | NDArray[np.float32]
+) -> str | None:
+    """What tells two vectors of one text apart as those of two models; None: nothing."""
+    if len(found) != len(known):
+        return f"{len(found)} dimensions instead of {len(known)}"
+    a, b = np.asarray(known, dtype=np.float64), np.asarray(found, dtype=np.float64)
+    product, lengths = a @ b, np.linalg.norm(a) * np.linalg.norm(b)
+    if product >= SAME_MODEL_COSINE * lengths:
+        return None
+    return f"the same sentence has a vector with a cosine of {product / lengths:.2f}"
 
 
 async def probe_dimensions(embedder: Embedder) -> int:

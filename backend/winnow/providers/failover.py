@@ -21,13 +21,11 @@ from winnow.errors import (
     TextRefused,
     Transient,
 )
-from winnow.providers.base import SAME_MODEL_COSINE
+from winnow.providers.base import difference
 from winnow.providers.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
 
     from winnow.providers.endpoint import Answer
 
@@ -169,9 +167,9 @@ class FailOver(Endpoint):
             raise SetupFault(f"{shown} cannot embed even a plain sentence ({error}); mend the model server") from error
         if self._fingerprint is None:
             self._fingerprint = vector
-        elif (difference := _difference(vector, self._fingerprint)) is not None:
+        elif (unlike := difference(self._fingerprint, vector)) is not None:
             raise SpaceMismatch(
-                f"{shown} serves another model under this name ({difference}), and its vectors are not used; have it "
+                f"{shown} serves another model under this name ({unlike}), and its vectors are not used; have it "
                 "serve the same model as before"
             )
         member.is_known = True
@@ -226,14 +224,6 @@ class FailOver(Endpoint):
 def _preference(member: _Member) -> tuple[bool, float]:
     """The healthy ones in their order, then the one whose rest ends first: a server that hangs is not asked first."""
     return member.is_away, member.rests_until if member.is_away else 0.0
-
-
-def _difference(vector: NDArray[np.float32], fingerprint: NDArray[np.float32]) -> str | None:
-    """What tells two vectors of one text apart as those of two models; None: nothing."""
-    if len(vector) != len(fingerprint):
-        return f"{len(vector)} dimensions instead of {len(fingerprint)}"
-    cosine = float(vector @ fingerprint / (np.linalg.norm(vector) * np.linalg.norm(fingerprint)))
-    return None if cosine >= SAME_MODEL_COSINE else f"the same sentence has a vector with a cosine of {cosine:.2f}"
 
 
 def _none_of(failed: Sequence[ProviderUnavailable | SetupFault]) -> ProviderUnavailable | SetupFault:

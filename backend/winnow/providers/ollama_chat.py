@@ -16,6 +16,7 @@ from winnow.providers.base import Completion, LanguageModel
 from winnow.providers.chatting import checked_text, count, with_schema
 from winnow.providers.line import Line
 from winnow.providers.ollama_catalogue import OllamaCatalogue
+from winnow.providers.ollama_client import KEEP_ALIVE
 from winnow.providers.patience import Patience
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from winnow.providers.ollama_client import OllamaServer
 
-KEEP_ALIVE = "30m"
 
 # A tokenizer is not at hand. Most texts have three bytes or more a token; names, numbers and rare scripts fewer.
 BYTES_PER_TOKEN = 3

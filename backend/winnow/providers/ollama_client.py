@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from winnow.providers.address import ServerAddress
 
 CONNECT_SECONDS = 10
+KEEP_ALIVE = "30m"  # the model stays loaded; a reload takes longer than most batches
 
 _NO_CHAT = re.compile(r"does not support (chat|generate)")  # "nomic-embed-text" does not support chat
 # From 0.13.3 on, 400 is also the answer to what goes wrong between Ollama and the model's process.
