@@ -1,4 +1,8 @@
-"""What Winnow's way to a model server costs over the official clients, and whether it grows with the calls."""
+"""What Winnow's way to a model server costs over the official clients, and whether it grows with the calls.
+
+One server without a fingerprint, at the pace of this process alone: a pace that processes share costs nothing where
+there are no limits, and else a short transaction for each request.
+"""
 
 from __future__ import annotations
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from winnow.domain.pacing import LARGE_SHARE, Pace, RateLimits
+from winnow.errors import DatabaseUnavailable
 from winnow.providers.gate import SharedGate
 from winnow.storage.engine import Database
 from winnow.storage.rates import RateStore
@@ -78,3 +82,46 @@ async def test_while_the_database_is_away_each_keeps_its_own_pace() -> None:
     await one.told(RateLimits(requests=1, requests_left=0))
     await one.answered()
     await away.close()
+
+
+async def test_a_crash_that_empties_the_table_stops_nobody(database: Database, sql: asyncpg.Connection) -> None:
+    one = gate(database, requests_per_minute=10)
+    assert await passed(one, 3) == 3
+    await sql.execute("TRUNCATE provider_rates")
+    assert await passed(one) == 10
+    assert await sql.fetchval("SELECT count(*) FROM provider_rates") == 1
+
+
+async def test_a_first_request_that_is_rolled_back_leaves_the_row_to_the_next(database: Database) -> None:
+    store = RateStore(database, "openai")
+    with pytest.raises(RuntimeError):
+        async with store.held():
+            raise RuntimeError
+    async with store.held() as (pace, _):
+        assert not pace.is_limited
+
+
+async def test_on_a_database_that_can_only_be_read_each_keeps_its_own_pace(
+    database: Database, sql: asyncpg.Connection
+) -> None:
+    name = await sql.fetchval("SELECT current_database()")
+    await sql.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    reader = Database(database.url)
+    store = RateStore(reader, "openai")
+    with pytest.raises(DatabaseUnavailable):
+        async with store.held():
+            pass
+    one = SharedGate(store, own=Pace(most_requests_per_minute=5))
+    assert await passed(one) == 5
+    await reader.close()
+
+
+async def test_what_was_seen_holds_while_another_process_is_stuck_with_the_row(
+    database: Database, sql: asyncpg.Connection
+) -> None:
+    one = gate(database)
+    await one.told(RateLimits(requests=10, requests_left=4))
+    async with sql.transaction():
+        await sql.execute("SELECT FROM provider_rates FOR UPDATE")
+        async with asyncio.timeout(30):
+            assert await passed(one) == 4, "by the limit that it has learned from the others"

@@ -171,3 +171,20 @@ def test_a_server_that_takes_any_size_at_all_is_found(sent: int, takes: int) -> 
             return
         limits.refused(portion, named=None)
     raise AssertionError(f"still {limits.now.texts}")
+
+
+def test_a_size_that_proves_good_is_felt_for_sooner_the_next_time() -> None:
+    limits = AdaptiveLimits(RequestLimits(texts=1024, tokens=10**6))
+    for _ in range(4):
+        limits.refused([1] * limits.now.texts, named=None)
+    first = grown(limits)
+    assert grown(limits) == first, "this is its trial"
+    assert grown(limits) < first
+
+
+def test_after_silence_the_size_is_soon_felt_for_again_whatever_was_refused_before() -> None:
+    limits = AdaptiveLimits(RequestLimits(texts=1024, tokens=10**6))
+    for _ in range(4):
+        limits.refused([1] * limits.now.texts, named=None)
+    limits.unanswered([1] * limits.now.texts)
+    assert grown(limits) == GOOD_ANSWERS_AFTER_SILENCE

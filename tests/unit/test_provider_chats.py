@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.model_servers_chat import fault_of
-from winnow.providers.chatting import hidden, with_schema, without_thinking
+from winnow.providers.chatting import with_schema, without_thinking
 from winnow.providers.ollama_chat import context_for
 from winnow.providers.openai_chat import Dialect
 from winnow.providers.strict_schema import strict_schema
@@ -177,7 +177,3 @@ def test_a_schema_is_no_matter_without_one() -> None:
 )
 def test_thoughts_are_no_answer(text: str, answer: str) -> None:
     assert without_thinking(text) == answer
-
-
-def test_what_is_hidden_is_hidden_in_the_form_of_json_and_line_by_line() -> None:
-    assert set(hidden(['a: "b"\nc'])) == {'a: "b"\nc', 'a: \\"b\\"\\nc', 'a: "b"', "c"}

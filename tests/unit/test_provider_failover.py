@@ -124,16 +124,18 @@ async def test_the_preferred_one_is_asked_and_the_spare_left_alone(
     assert not second.asked
 
 
-@pytest.mark.parametrize("error", [ProviderUnavailable("gone"), ProviderTimeout("slow")])
+@pytest.mark.parametrize(
+    ("error", "texts"), [(ProviderUnavailable("gone"), ["y", "z"]), (ProviderTimeout("slow"), ["y"])]
+)
 async def test_one_that_does_not_answer_is_followed_by_the_next_at_once(
-    both: FailOver, first: Server, second: Server, error: WinnowError
+    both: FailOver, first: Server, second: Server, error: WinnowError, texts: list[str]
 ) -> None:
     await both.ask(["x"])
     first.error = error
     with capture_logs() as logs:
-        answer = await both.ask(["y", "z"])
+        answer = await both.ask(texts)
         await both.ask(["w"])
-    assert len(answer.vectors) == 2
+    assert len(answer.vectors) == len(texts)
     assert (first.batches, second.batches) == (2, 2), "the dead one costs the next batch nothing"
     told = [(entry["event"], entry["endpoint"], entry["before"]) for entry in logs]
     assert told == [("provider.failed_over", "http://second", "http://first")]
@@ -371,7 +373,7 @@ async def test_looks_are_charged_to_nobody_and_failures_to_whom_they_befell(
     first.away()
     with accounted() as took:
         await endpoint.ask(["x", "y"])
-    assert (took.requests, took.texts, took.tokens) == (3, 5, 3), "the first failed; then the sentence, and the texts"
+    assert (took.requests, took.texts, took.tokens) == (2, 3, 3), "the sentence and the texts; the first never answered"
     clock.now += FIRST_REST_SECONDS
     first.error = None
     with accounted() as took:
@@ -392,3 +394,45 @@ async def test_closing_ends_a_look(first: Server, second: Server, clock: Clock) 
     await settle()
     await endpoint.close()
     assert not [task for task in asyncio.all_tasks() if "look at" in task.get_name()]
+
+
+async def test_a_timeout_of_a_batch_is_told_and_the_next_try_goes_to_the_spare(
+    both: FailOver, first: Server, second: Server
+) -> None:
+    await both.ask(["x"])
+    first.error = ProviderTimeout("http://first is slow")
+    with pytest.raises(ProviderTimeout, match="first is slow"):
+        await both.ask(["x", "y"])
+    assert not second.asked, "what makes requests smaller has to hear of it"
+    await both.ask(["x", "y"])
+    assert second.batches == 1
+
+
+async def test_when_all_are_away_the_one_that_hangs_is_not_always_asked_first(
+    both: FailOver, first: Server, second: Server, clock: Clock
+) -> None:
+    first.away()
+    await both.ask(["x"])
+    clock.now += 1
+    second.away()
+    for _ in range(2):
+        with pytest.raises(ProviderUnavailable):
+            await both.ask(["x"])
+        clock.now += 0.1
+    await settle()
+    asked = len(first.asked)
+    second.error = None
+    await both.ask(["x"])
+    await settle()
+    assert second.asked[-1] == ["x"]
+    assert len(first.asked) == asked
+
+
+async def test_many_who_ask_at_once_recognise_a_server_once(both: FailOver, first: Server) -> None:
+    first.blocked = asyncio.Event()
+    calls = [asyncio.create_task(both.ask(["x"])) for _ in range(8)]
+    await settle()
+    calls[0].cancel()
+    first.blocked.set()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert (first.looks, first.batches) == (1, 7)

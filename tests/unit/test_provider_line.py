@@ -11,10 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from typing_extensions import override
 
 from winnow.domain.pacing import PATIENCE_SECONDS
 from winnow.errors import ProviderBusy, ProviderUnavailable, TextRefused
-from winnow.providers.gate import OwnGate
+from winnow.providers.gate import Entry, OwnGate
 from winnow.providers.line import SMALL_TEXTS, Line, Place
 
 if TYPE_CHECKING:
@@ -281,5 +282,47 @@ def test_refusals_far_apart_have_nothing_to_do_with_each_other(loop: JumpingLoop
             await asyncio.wait_for(asked, 10)
             assert not answers, "the refused one was asked again"
             await asyncio.sleep(3600)
+
+    loop.run_until_complete(scene())
+
+
+class DistantGate(OwnGate):
+    """Takes a moment over its answer, and lets large requests wait at first."""
+
+    def __init__(self, loop: JumpingLoop) -> None:
+        super().__init__(clock=loop.time)
+        self.opens_at = loop.time() + 3.0
+        self.loop = loop
+        self.entered = 0
+
+    @override
+    async def enter(self, *, tokens: int, is_large: bool) -> Entry:
+        self.entered += 1
+        await asyncio.sleep(0.01)
+        wait = max(0.0, self.opens_at - self.loop.time()) if is_large else 0.0
+        return Entry(wait, self.loop.time())
+
+
+def test_who_comes_while_the_first_is_at_the_gate_is_not_forgotten(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        gate, server = DistantGate(loop), Server()
+        line = Line(at_once=1, gate=gate)
+        large = asyncio.create_task(line.ask(line.place(LARGE), partial(server.request, "large")))
+        await asyncio.sleep(0.005)
+        small = asyncio.create_task(line.ask(line.place(1), partial(server.request, "small")))
+        assert set(await asyncio.gather(large, small)) == {"large", "small"}
+        assert server.asked == ["small", "large"]
+        assert gate.entered < 6, "and nobody asks the gate in circles"
+
+    loop.run_until_complete(scene())
+
+
+def test_who_has_no_patience_does_not_wait_at_the_gate_either(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        line, server = Line(gate=DistantGate(loop)), Server()
+        with pytest.raises(ProviderBusy):
+            await line.ask(line.place(LARGE), partial(server.request, "search"), is_patient=False)
+        assert not server.asked
+        assert await line.ask(line.place(LARGE), partial(server.request, "batch")) == "batch"
 
     loop.run_until_complete(scene())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from winnow.errors import AnswerInvalid, SetupFault, SomeInvalid
+from winnow.errors import AnswerInvalid, SomeInvalid
 from winnow.providers.address import ServerName
 from winnow.providers.ollama import decode_answer
 
@@ -56,8 +56,3 @@ def test_other_answers_are_refused_and_nothing_of_them_is_told(content: bytes) -
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert "secret" not in repr(caught.value.__context__) or caught.value.__suppress_context__
-
-
-def test_a_web_page_is_no_ollama() -> None:
-    with pytest.raises(SetupFault, match="WINNOW_OLLAMA_URL"):
-        decode_answer(b"\n<!doctype html>", expected=1, server=OLLAMA)

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typing_extensions import override
 
+from winnow.domain.pacing import Pace
 from winnow.errors import ProviderTimeout, ProviderUnavailable, SomeInvalid, TextTooLong
 from winnow.providers.batching import RequestLimits
 from winnow.providers.endpoint import Answer, BatchRefused, Endpoint
+from winnow.providers.gate import OwnGate
 from winnow.providers.instrumentation import Instrumented, accounted
 from winnow.providers.line import Line
 from winnow.providers.patience import WARM_SECONDS, Patience
@@ -210,3 +212,15 @@ async def test_a_cap_that_another_batch_has_met_is_kept_by_all_who_wait() -> Non
     sizes = [len(texts) for texts in server.requests]
     assert sizes[:3] == [100, 50, 25]
     assert set(sizes[3:]) == {25}
+
+
+async def test_a_portion_leaves_small_requests_their_share_of_a_minute_s_tokens() -> None:
+    server = FakeServer()
+    line = Line(gate=OwnGate(Pace(tokens_per_minute=100), clock=lambda: 0.0))
+    requests = PortionedRequests(Fake(server.ask), limits=WIDE, line=line)
+    call = asyncio.create_task(requests.vectors([f"{number:04}" * 10 for number in range(12)]))
+    for _ in range(20):  # as far as it comes
+        await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    assert len(server.requests[0]) == 8, "of ten tokens each"

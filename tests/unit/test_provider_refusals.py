@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -26,9 +27,11 @@ from winnow.providers.refusals import (
     batch_refused,
     duration_seconds,
     named_context,
+    repeats,
     retry_after_seconds,
     says_too_long,
     server_words,
+    translate_common,
 )
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -197,6 +200,7 @@ def test_a_batch_is_refused_where_its_texts_might_not_be(status: int, words: str
         (400, "This model's maximum context length is 8192 tokens"),
         (500, "input is too large to process. increase the physical batch size (current batch size: 512)"),
         (400, "input is too large to process. increase the physical batch size"),
+        (400, "input (600 tokens) is too large. increase the physical batch size (current batch size: 512)"),
         (400, "'$.input' is invalid."),
         (400, ""),
         (503, "too many inputs"),
@@ -268,3 +272,46 @@ def test_what_people_wrote_is_not_repeated() -> None:
     words = server_words(body, texts=["short", "our salaries are in the attached table"])
     assert words == "This text is refused: …"
     assert server_words({"error": "the model is gone"}, texts=["model"]) == "the model is gone"
+
+
+LONG = 'my first secret line is here\nand it\'s a "second" secret line, longer — and some more'
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        LONG,
+        repr(LONG),
+        json.dumps(LONG),
+        json.dumps(LONG, ensure_ascii=False),
+        LONG[:40] + "...",
+        LONG[9:70],
+        LONG * 30,
+    ],
+)
+def test_no_piece_of_a_text_is_repeated_in_whatever_form(said: str) -> None:
+    words = server_words({"error": {"message": f"bad input: {said}"}}, texts=["another", LONG])
+    assert words.startswith("bad input:")
+    assert "secret" not in words
+    assert repeats(f"400 {said}", texts=[LONG])
+
+
+def test_what_shares_little_with_the_texts_is_shown() -> None:
+    said = "the input length exceeds the context length"
+    assert server_words({"error": said}, texts=[LONG, "the input length"]) == said
+    assert not repeats(said, texts=[LONG])
+
+
+def test_a_server_that_took_too_long_is_no_text_that_is() -> None:
+    for status in (500, 504):
+        error = translate_common(status, "the upstream took too long to respond", shown="server")
+        assert isinstance(error, ProviderUnavailable)
+    assert isinstance(translate_common(400, "the text is too long", shown="server"), TextTooLong)
+
+
+def test_a_request_above_the_tokens_of_a_minute_is_a_batch_to_be_halved() -> None:
+    words = "Request too large for m on tokens per min (TPM): Limit 40000, Requested 52000."
+    refused = batch_refused(429, words, sent=100)
+    assert refused is not None
+    assert refused.cap is None
+    assert batch_refused(429, "Rate limit reached for m on tokens per min (TPM): Limit 40000", sent=100) is None

@@ -75,6 +75,11 @@ class Pace:
         return _lower(self.tokens_per_minute, self.most_tokens_per_minute)
 
     @property
+    def most_tokens(self) -> float | None:
+        """Of a large request, that it leaves small ones their share; None: any number."""
+        return LARGE_SHARE * self.tokens_rate if self.tokens_rate else None
+
+    @property
     def is_limited(self) -> bool:
         """Whether a request may have to wait."""
         return bool(self.spacing_seconds or self.requests_rate or self.tokens_rate)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from winnow.domain.backoff import backoff_seconds
@@ -22,6 +23,7 @@ from winnow.errors import (
     WinnowError,
 )
 from winnow.providers.base import probe_dimensions
+from winnow.providers.instrumentation import Took, accounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -134,11 +136,14 @@ class Inquiry:
 
     async def look(self) -> None:
         """Asks for one word: is the server there, is it well, is it still the same model? Else `found.stopped`."""
-        try:
-            dimensions = await probe_dimensions(self._embedder)
-        except (Transient, SetupFault) as error:
-            self.found.stopped = error
-            return
+        with accounted() as took:
+            try:
+                dimensions = await probe_dimensions(self._embedder)
+            except (Transient, SetupFault) as error:
+                self.found.stopped = error
+                return
+            finally:
+                self._count(took)
         self._is_well = self._fits(dimensions)
 
     async def _halve(self, rows: Sequence[EmbeddableText], error: WinnowError) -> None:
@@ -192,7 +197,7 @@ class Inquiry:
             if self._hold is not None and not self._hold.lasts:
                 raise _HoldOver
             try:
-                result = await self._embedder.embed(texts, input_type="document")
+                return await self._embed_once(texts)
             except Transient as error:
                 if self._deadline is None:  # not before: a batch may have waited long for its turn
                     self._deadline = time.monotonic() + self._patience_seconds
@@ -201,21 +206,33 @@ class Inquiry:
                 if time.monotonic() + pause > self._deadline:
                     raise
                 await asyncio.sleep(pause)
-            except (TextRefused, AnswerInvalid) as error:
-                self._count(texts, tokens=0 if isinstance(error, TextRefused) else None)
-                raise
-            else:
-                self._count(texts, requests=result.requests, sent=result.texts, tokens=result.tokens)
-                return result
 
-    def _count(self, texts: Sequence[str], *, requests: int = 0, sent: int = 0, tokens: int | None) -> None:
-        """Adds what the server answered to: one request with all of the texts, where nothing else is told."""
-        self.found.requests += requests or 1
-        self.found.texts += sent or len(texts)
-        if tokens is None:
-            self.found.estimated = True
-            tokens = estimated_tokens(texts, prefix=self._space.identity.document_prefix)
-        self.found.tokens += tokens
+    async def _embed_once(self, texts: Sequence[str]) -> EmbeddingResult:
+        """Counts what the server answered to: one request with all of the texts, where nothing else is told."""
+        one = Took(requests=1, texts=len(texts))
+        untold = partial(estimated_tokens, texts, prefix=self._space.identity.document_prefix)
+        with accounted() as took:
+            try:
+                result = await self._embedder.embed(texts, input_type="document")
+            except (TextRefused, AnswerInvalid) as error:
+                if isinstance(error, AnswerInvalid):
+                    one.untold = untold()
+                self._count(took if took.is_exact else one)
+                raise
+            except WinnowError:
+                self._count(took)
+                raise
+        one.requests, one.texts, one.tokens = result.requests or 1, result.texts or len(texts), result.tokens
+        if result.tokens is None:
+            one.untold = untold()
+        self._count(took if took.is_exact else one)
+        return result
+
+    def _count(self, took: Took) -> None:
+        self.found.requests += took.requests
+        self.found.texts += took.texts
+        self.found.tokens += (took.tokens or 0) + took.untold
+        self.found.estimated = self.found.estimated or took.untold > 0
 
     async def _keep(
         self, rows: Sequence[EmbeddableText], vectors: Mapping[int, NDArray[np.float32]], characters: Mapping[int, int]

@@ -34,11 +34,11 @@ class EmbeddingResult:
         tokens: the batch's sum, prefixes included, if the server told.
         characters: of the texts whose beginning alone was embedded, by place: how many characters of them, without the
             prefix.
-        requests: how many it took, refused ones too.
+        requests: how many were answered, refused ones too.
         texts: how many were sent in them; equal ones are sent once.
         seconds: the sum of the requests' times, without the waiting in line.
 
-    What a call that failed had taken is added to the next result of its embedder, so that nothing goes uncounted.
+    What a call that fails has taken is told by `accounted` alone.
     """
 
     vectors: NDArray[np.float32]
@@ -98,8 +98,20 @@ def same_model(known: Sequence[float] | None, found: Sequence[float], *, dimensi
         return False
     if known is None:
         return True
-    a, b = np.asarray(known), np.asarray(found)
-    return bool(a @ b >= SAME_MODEL_COSINE * np.linalg.norm(a) * np.linalg.norm(b))
+    return difference(known, found) is None
+
+
+def difference(
+    known: Sequence[float] | NDArray[np.float32], found: Sequence[float] | NDArray[np.float32]
+) -> str | None:
+    """What tells two vectors of one text apart as those of two models; None: nothing."""
+    if len(found) != len(known):
+        return f"{len(found)} dimensions instead of {len(known)}"
+    a, b = np.asarray(known, dtype=np.float64), np.asarray(found, dtype=np.float64)
+    product, lengths = a @ b, np.linalg.norm(a) * np.linalg.norm(b)
+    if product >= SAME_MODEL_COSINE * lengths:
+        return None
+    return f"the same sentence has a vector with a cosine of {product / lengths:.2f}"
 
 
 async def probe_dimensions(embedder: Embedder) -> int:

@@ -69,8 +69,8 @@ class AdaptiveLimits:
     """The size of requests that a server takes: halved by a refusal, doubled after a run of good answers.
 
     A number of texts that the server itself named is a ceiling that is not tried again. What it refused without one is,
-    after ever longer runs, for the texts may have been at fault; an answer that did not come in time soon is. No limit
-    falls below one text.
+    after ever longer runs (shorter again once a doubled size has proved good), for the texts may have been at fault; an
+    answer that did not come in time soon is. No limit falls below one text.
     """
 
     def __init__(self, most: RequestLimits) -> None:
@@ -78,6 +78,7 @@ class AdaptiveLimits:
         self._now = most
         self._good_answers = 0
         self._needed = GOOD_ANSWERS_AFTER_SILENCE
+        self._is_on_trial = False  # the size was doubled, and no run of good answers has come since
 
     @property
     def now(self) -> RequestLimits:
@@ -96,21 +97,27 @@ class AdaptiveLimits:
     def unanswered(self, portion: Sequence[int]) -> None:
         """A request was not answered in time; one of a single text cannot be smaller."""
         if len(portion) > 1:
+            self._needed = GOOD_ANSWERS_AFTER_SILENCE
             self._halve(portion)
 
     def answered(self, *, was_full: bool) -> None:
         """A request was answered; `was_full`: the limits kept another text out of it."""
-        if not was_full or self._now == self._ceiling:
+        if not was_full or (self._now == self._ceiling and not self._is_on_trial):
             return
         self._good_answers += 1
-        if self._good_answers >= self._needed:
-            self._good_answers = 0
-            texts, tokens = 2 * self._now.texts, 2 * self._now.tokens
-            self._now = RequestLimits(texts=min(texts, self._ceiling.texts), tokens=min(tokens, self._ceiling.tokens))
+        if self._good_answers < self._needed:
+            return
+        self._good_answers = 0
+        if self._is_on_trial:
+            self._needed = max(GOOD_ANSWERS_AFTER_SILENCE, self._needed // 2)
+        self._is_on_trial = self._now != self._ceiling
+        texts, tokens = 2 * self._now.texts, 2 * self._now.tokens
+        self._now = RequestLimits(texts=min(texts, self._ceiling.texts), tokens=min(tokens, self._ceiling.tokens))
 
     def _halve(self, portion: Sequence[int]) -> None:
         """Half of what was sent; another request may have failed before, so never more than now."""
         self._good_answers = 0
+        self._is_on_trial = False
         self._now = RequestLimits(
             texts=min(self._now.texts, max(1, len(portion) // 2)),
             tokens=min(self._now.tokens, max(1, sum(portion) // 2)),

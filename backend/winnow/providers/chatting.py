@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -10,7 +9,7 @@ import orjson
 from winnow.errors import AnswerInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 THINKING_ENDS = "</think>"
 
@@ -57,10 +56,3 @@ def checked_text(text: object, *, truncated: bool, shown: str) -> str:
 def count(value: object) -> int | None:
     """A number of tokens as servers tell it; None for anything else."""
     return value if type(value) is int else None
-
-
-def hidden(texts: Sequence[str]) -> list[str]:
-    """What is kept out of messages: the texts, as they are and as JSON writes them, and each line of them."""
-    lines = [line for text in texts for line in text.splitlines()]
-    escaped = [json.dumps(text)[1:-1] for text in texts]
-    return sorted({*texts, *escaped, *lines}, key=len, reverse=True)

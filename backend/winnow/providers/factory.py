@@ -142,7 +142,7 @@ def build_embedder_of(
         return LocalEmbedder(document_prefix=chosen.document, query_prefix=chosen.query)
     from winnow.providers.concurrency import Concurrency, Measured  # noqa: PLC0415
     from winnow.providers.failover import FailOver  # noqa: PLC0415
-    from winnow.providers.gate import OwnGate, PacedEndpoint, SharedGate  # noqa: PLC0415
+    from winnow.providers.gate import OwnGate, SharedGate  # noqa: PLC0415
     from winnow.providers.instrumentation import Instrumented  # noqa: PLC0415
     from winnow.providers.line import Line  # noqa: PLC0415
     from winnow.providers.served import ServedEmbedder  # noqa: PLC0415
@@ -160,7 +160,6 @@ def build_embedder_of(
         most_requests_per_minute=provider.requests_per_minute, most_tokens_per_minute=provider.tokens_per_minute
     )
     gate = OwnGate(limits) if pace is None else SharedGate(pace, own=limits)
-    endpoint = PacedEndpoint(endpoint, gate)
     known = known_model(model)
     return ServedEmbedder(
         identity=EmbedderIdentity(

@@ -21,13 +21,11 @@ from winnow.errors import (
     TextRefused,
     Transient,
 )
-from winnow.providers.base import SAME_MODEL_COSINE
+from winnow.providers.base import difference
 from winnow.providers.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
 
     from winnow.providers.endpoint import Answer
 
@@ -49,6 +47,7 @@ class _Member:
         failed_at, rests_until: by the clock.
         told: the fault in its set-up that a warning was written about.
         look: at whether it is well again, while one is under way.
+        recognition: for those who want to ask it, while it is under way.
     """
 
     endpoint: Endpoint
@@ -59,6 +58,7 @@ class _Member:
     rests_until: float = float("-inf")
     told: str | None = None
     look: asyncio.Task[None] | None = None
+    recognition: asyncio.Task[None] | None = None
 
 
 class FailOver(Endpoint):
@@ -103,34 +103,54 @@ class FailOver(Endpoint):
         """The answer of the first endpoint that can give one.
 
         Raises:
+            ProviderTimeout: one has not answered to several texts in time, and is set aside.
             ProviderUnavailable: none answers; the message names each.
             SetupFault: the set-up of each is wrong.
             WinnowError: whatever else the endpoint in use raises.
         """
         self._look_at_the_rested()
         failed: list[ProviderUnavailable | SetupFault] = []
-        for member in sorted(self._members, key=lambda member: member.is_away):
+        for member in sorted(self._members, key=_preference):
             sent_at = self._clock()
             try:
                 if not member.is_known:
-                    await self._recognise(member)
+                    await self._recognised(member)
                 answer = await member.endpoint.ask(texts)
             except (ProviderUnavailable, SetupFault) as error:
+                is_of_texts = member.is_known
                 self._set_aside(member, error, sent_at)
+                if isinstance(error, ProviderTimeout) and is_of_texts and len(texts) > 1:
+                    raise  # the request may have been too large for it; the next one goes to another
                 failed.append(error)
             else:
                 self._use(member)
                 return answer
+        if len(failed) == 1:
+            raise failed[0]
         raise _none_of(failed) from failed[0]
 
     @override
     async def close(self) -> None:
         """Ends the looks and closes all endpoints."""
-        looks = [member.look for member in self._members if member.look is not None]
-        for look in looks:
-            look.cancel()
-        await asyncio.gather(*looks, return_exceptions=True)
+        tasks = [task for member in self._members for task in (member.look, member.recognition) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(member.endpoint.close() for member in self._members))
+
+    async def _recognised(self, member: _Member) -> None:
+        """One recognition for all who ask at the same time; the first of them pays. Raises as `_recognise` does."""
+        if member.recognition is None:
+            name = f"recognise {member.endpoint.shown}"
+            member.recognition = asyncio.create_task(self._recognise(member), name=name)
+            member.recognition.add_done_callback(lambda _: self._end_recognition(member))
+        await asyncio.shield(member.recognition)
+
+    @staticmethod
+    def _end_recognition(member: _Member) -> None:
+        recognition, member.recognition = member.recognition, None
+        if recognition is not None and not recognition.cancelled():
+            recognition.exception()  # whoever asked has seen it, unless all were cancelled
 
     async def _recognise(self, member: _Member) -> None:
         """Has it embed the sentence; its vector must be the space's.
@@ -147,9 +167,9 @@ class FailOver(Endpoint):
             raise SetupFault(f"{shown} cannot embed even a plain sentence ({error}); mend the model server") from error
         if self._fingerprint is None:
             self._fingerprint = vector
-        elif (difference := _difference(vector, self._fingerprint)) is not None:
+        elif (unlike := difference(self._fingerprint, vector)) is not None:
             raise SpaceMismatch(
-                f"{shown} serves another model under this name ({difference}), and its vectors are not used; have it "
+                f"{shown} serves another model under this name ({unlike}), and its vectors are not used; have it "
                 "serve the same model as before"
             )
         member.is_known = True
@@ -201,18 +221,13 @@ class FailOver(Endpoint):
             member.look = None
 
 
-def _difference(vector: NDArray[np.float32], fingerprint: NDArray[np.float32]) -> str | None:
-    """What tells two vectors of one text apart as those of two models; None: nothing."""
-    if len(vector) != len(fingerprint):
-        return f"{len(vector)} dimensions instead of {len(fingerprint)}"
-    cosine = float(vector @ fingerprint / (np.linalg.norm(vector) * np.linalg.norm(fingerprint)))
-    return None if cosine >= SAME_MODEL_COSINE else f"the same sentence has a vector with a cosine of {cosine:.2f}"
+def _preference(member: _Member) -> tuple[bool, float]:
+    """The healthy ones in their order, then the one whose rest ends first: a server that hangs is not asked first."""
+    return member.is_away, member.rests_until if member.is_away else 0.0
 
 
 def _none_of(failed: Sequence[ProviderUnavailable | SetupFault]) -> ProviderUnavailable | SetupFault:
     """One error for all: weather if any of them is, for then the others may do once it is over."""
-    if len(failed) == 1:
-        return failed[0]
     message = f"none of {len(failed)} model servers can be used: " + "; ".join(str(error) for error in failed)
     if any(isinstance(error, ProviderTimeout) for error in failed):
         return ProviderTimeout(message)

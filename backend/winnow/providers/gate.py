@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from typing_extensions import override
 
 from winnow.domain.pacing import Pace
 from winnow.errors import WinnowError
-from winnow.providers.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
     from winnow.domain.pacing import RateLimits
-    from winnow.providers.endpoint import Answer
+
+Made = TypeVar("Made")
 
 # A server without limits is asked without asking the others first; that it has some now, is found within so long, or by
 # its own refusal.
@@ -54,6 +53,11 @@ class Gate(Protocol):
         """The server said what its limits are."""
         ...
 
+    @property
+    def most_tokens(self) -> float | None:
+        """The most that a request of several texts should have; None: any number."""
+        ...
+
     def seconds_ahead(self, before: int) -> float:
         """How long a request with so many `before` it will be kept waiting, as far as can be told."""
         ...
@@ -81,6 +85,12 @@ class OwnGate(Gate):
         """The server is not only refusing."""
         self._pace.answered()
 
+    @property
+    @override
+    def most_tokens(self) -> float | None:
+        """By the state at hand."""
+        return self._pace.most_tokens
+
     @override
     async def told(self, limits: RateLimits) -> None:
         """Keeps to them."""
@@ -105,11 +115,11 @@ class SharedPace(Protocol):
 
 
 class SharedGate(Gate):
-    """The pace that all processes keep together. While it is not to be had, each keeps its own.
+    """The pace that all processes keep together. While it is not to be had, each goes on by what it last saw of it.
 
     Args:
         shared: where it is.
-        own: with the limits that a person set, for the meantime.
+        own: with the limits that a person set, until the shared one was seen.
         clock: of this process.
     """
 
@@ -117,94 +127,63 @@ class SharedGate(Gate):
         self, shared: SharedPace, *, own: Pace | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._shared = shared
-        self._own = own or Pace()
         self._clock = clock
-        self._seen = self._own
+        self._seen = own or Pace()
         self._ahead_seconds = 0.0  # of the shared clock before ours
         self._looked_at = float("-inf")
+        self._away_until = float("-inf")
 
     @override
     async def enter(self, *, tokens: int, is_large: bool) -> Entry:
         """Asks the others only where there are limits."""
         if not self._seen.is_limited and self._clock() - self._looked_at < LOOK_EVERY_SECONDS:
             return Entry(0.0, self._now())
-        with suppress(WinnowError):
-            async with self._shared.held() as (pace, now):
-                entry = _enter(pace, now, tokens=tokens, is_large=is_large)
-                self._note(pace, now)
-            return entry
-        return _enter(self._own, self._now(), tokens=tokens, is_large=is_large)
+        return await self._change(lambda pace, now: _enter(pace, now, tokens=tokens, is_large=is_large))
 
     @override
     async def refused(self, wish: float | None, *, sent_at: float) -> bool:
         """Slows everybody down."""
-        with suppress(WinnowError):
-            async with self._shared.held() as (pace, now):
-                is_limit = pace.refused(now, wish=wish, sent_at=sent_at)
-                self._note(pace, now)
-            return is_limit
-        return self._own.refused(self._now(), wish=wish, sent_at=sent_at)
+        return await self._change(lambda pace, now: pace.refused(now, wish=wish, sent_at=sent_at))
 
     @override
     async def answered(self) -> None:
         """Is news only after refusals."""
-        self._own.answered()
-        if self._seen.refused_since is None:
-            return
-        with suppress(WinnowError):
-            async with self._shared.held() as (pace, now):
-                pace.answered()
-                self._note(pace, now)
+        if self._seen.refused_since is not None:
+            await self._change(lambda pace, _: pace.answered())
+
+    @property
+    @override
+    def most_tokens(self) -> float | None:
+        """By the state when it was last seen."""
+        return self._seen.most_tokens
 
     @override
     async def told(self, limits: RateLimits) -> None:
         """Is news where a limit is another one than before, or little is left of it."""
-        if not _is_news(limits, self._seen):
-            return
-        self._own.told(limits, self._now())
-        with suppress(WinnowError):
-            async with self._shared.held() as (pace, now):
-                pace.told(limits, now)
-                self._note(pace, now)
+        if _is_news(limits, self._seen):
+            await self._change(lambda pace, now: pace.told(limits, now))
 
     @override
     def seconds_ahead(self, before: int) -> float:
         """By the state when it was last seen."""
         return _seconds_ahead(self._seen, self._now(), before)
 
+    async def _change(self, change: Callable[[Pace, float], Made]) -> Made:
+        """Makes it of the shared pace; while that is away, which is not asked each time, of the one last seen."""
+        if self._clock() >= self._away_until:
+            try:
+                async with self._shared.held() as (pace, now):
+                    made = change(pace, now)
+            except WinnowError:
+                self._away_until = self._clock() + LOOK_EVERY_SECONDS
+            else:
+                self._seen, self._looked_at = replace(pace), self._clock()
+                self._ahead_seconds = now - self._looked_at
+                return made
+        return change(self._seen, self._now())
+
     def _now(self) -> float:
         return self._clock() + self._ahead_seconds
-
-    def _note(self, pace: Pace, now: float) -> None:
-        self._seen, self._looked_at = pace, self._clock()
-        self._ahead_seconds = now - self._looked_at
-
-
-class PacedEndpoint(Endpoint):
-    """An endpoint whose answers tell the gate what the server's limits are."""
-
-    def __init__(self, endpoint: Endpoint, gate: Gate) -> None:
-        self._endpoint = endpoint
-        self._gate = gate
-
-    @property
-    @override
-    def shown(self) -> str:
-        """As the endpoint inside."""
-        return self._endpoint.shown
-
-    @override
-    async def ask(self, texts: list[str]) -> Answer:
-        """As the endpoint inside."""
-        answer = await self._endpoint.ask(texts)
-        if answer.limits is not None:
-            await self._gate.told(answer.limits)
-        return answer
-
-    @override
-    async def close(self) -> None:
-        """As the endpoint inside."""
-        await self._endpoint.close()
 
 
 def _enter(pace: Pace, now: float, *, tokens: int, is_large: bool) -> Entry:

@@ -15,6 +15,7 @@ from winnow.providers.gate import OwnGate
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from winnow.domain.pacing import RateLimits
     from winnow.providers.gate import Gate
 
 Answer = TypeVar("Answer")
@@ -22,6 +23,7 @@ Answer = TypeVar("Answer")
 SMALL_TEXTS = 20
 # Who has somebody waiting for the answer can rather do without it.
 IMPATIENCE_SECONDS = 0.5
+LIMITED = "the model server limits the rate just now"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,8 +79,8 @@ class Line:
         """
         while True:
             if not is_patient and self._gate.seconds_ahead(bisect_left(self._waiting, place)) > IMPATIENCE_SECONDS:
-                raise ProviderBusy("the model server limits the rate just now")
-            sent_at = await self._turn(place, tokens)
+                raise ProviderBusy(LIMITED)
+            sent_at = await self._turn(place, tokens, is_patient=is_patient)
             try:
                 answer = await request()
             except ProviderBusy as refusal:
@@ -94,7 +96,16 @@ class Line:
                 self._in_flight -= 1
                 self._changed.set()
 
-    async def _turn(self, place: Place, tokens: int) -> float:
+    @property
+    def most_tokens(self) -> float | None:
+        """The most that a request of several texts should have at the server's rate; None: any number."""
+        return self._gate.most_tokens
+
+    async def told(self, limits: RateLimits) -> None:
+        """The server said what its limits are."""
+        await self._gate.told(limits)
+
+    async def _turn(self, place: Place, tokens: int, *, is_patient: bool) -> float:
         """Returns when a request of this place is in flight; by the gate's clock, since when."""
         insort(self._waiting, place)
         try:
@@ -110,7 +121,10 @@ class Line:
                     if not entry.wait_seconds:
                         return entry.at
                     self._in_flight -= 1
+                    self._changed.set()  # who came meanwhile may be first, and has found the server in use
                     seconds = entry.wait_seconds
+                    if not is_patient and seconds > IMPATIENCE_SECONDS:
+                        raise ProviderBusy(LIMITED)
                 self._changed.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(seconds):

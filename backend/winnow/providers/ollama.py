@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from typing_extensions import override
 
-from winnow.errors import AnswerInvalid, SetupFault
+from winnow.errors import AnswerInvalid
 from winnow.providers.batching import RequestLimits
 from winnow.providers.checking import checked_vectors
 from winnow.providers.endpoint import Answer, Endpoint
+from winnow.providers.ollama_client import KEEP_ALIVE
 from winnow.providers.patience import Patience
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 LIMITS = RequestLimits(texts=32, tokens=16 * 1024)
 # One is worked while the next one travels; of more, Ollama lets all others wait.
 AT_ONCE = 2
-KEEP_ALIVE = "30m"
 
 
 class OllamaEndpoint(Endpoint):
@@ -76,12 +76,9 @@ def decode_answer(content: bytes, *, expected: int, server: ServerName) -> Answe
     """The vectors in the body of an answer, in the order of the texts.
 
     Raises:
-        SetupFault: it is a web page.
         AnswerInvalid: there are no vectors in it, or another number of them than texts.
         SomeInvalid: some texts got no usable vector.
     """
-    if content.lstrip().startswith(b"<"):
-        raise SetupFault(f"{server.shown} answers with a web page; set {server.url_setting} to an Ollama server")
     try:
         body = _json(content)
         vectors, tokens = body["embeddings"], body.get("prompt_eval_count")

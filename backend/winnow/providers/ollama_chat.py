@@ -13,9 +13,10 @@ from typing_extensions import override
 
 from winnow.errors import AnswerInvalid, TextRefused, TextTooLong
 from winnow.providers.base import Completion, LanguageModel
-from winnow.providers.chatting import checked_text, count, hidden, with_schema
+from winnow.providers.chatting import checked_text, count, with_schema
 from winnow.providers.line import Line
 from winnow.providers.ollama_catalogue import OllamaCatalogue
+from winnow.providers.ollama_client import KEEP_ALIVE
 from winnow.providers.patience import Patience
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from winnow.providers.ollama_client import OllamaServer
 
-KEEP_ALIVE = "30m"
 
 # A tokenizer is not at hand. Most texts have three bytes or more a token; names, numbers and rare scripts fewer.
 BYTES_PER_TOKEN = 3
@@ -137,7 +137,7 @@ class OllamaChat(LanguageModel):
         told = {"think": False} if self._knows_think else {}
         try:
             content = await self._server.post(
-                "/api/chat", body | told | {"options": options}, patience=self._patience, private=hidden(texts)
+                "/api/chat", body | told | {"options": options}, patience=self._patience, private=texts
             )
         except TextRefused as error:
             if told and _REFUSES_THINK.search(str(error)):

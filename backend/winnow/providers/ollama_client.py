@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import httpx
 import ollama
+import orjson
 from pydantic import SecretStr, ValidationError
 from typing_extensions import override
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from winnow.providers.address import ServerAddress
 
 CONNECT_SECONDS = 10
+KEEP_ALIVE = "30m"  # the model stays loaded; a reload takes longer than most batches
 
 _NO_CHAT = re.compile(r"does not support (chat|generate)")  # "nomic-embed-text" does not support chat
 # From 0.13.3 on, 400 is also the answer to what goes wrong between Ollama and the model's process.
@@ -142,7 +144,7 @@ class OllamaServer:
         try:
             yield
         except ollama.ResponseError as error:
-            words = server_words(error.error, secrets=self._secrets, texts=[*texts, *private])
+            words = server_words(_said(error.error), secrets=self._secrets, texts=[*texts, *private])
             refused = (
                 TextRefused(words)  # a line of a stream that had begun well
                 if error.status_code < 0
@@ -153,6 +155,9 @@ class OllamaServer:
                 patience.unanswered()
             is_telling = repeats(f"{error} {error.error}", secrets=self._secrets, texts=[*texts, *private])
             raise refused from (None if is_telling else error)
+        except httpx.ConnectTimeout as error:
+            patience.unanswered()
+            raise ProviderUnavailable(f"{self.name.shown} does not answer; is that machine up?") from error
         except (TimeoutError, httpx.TimeoutException) as error:
             patience.unanswered()
             raise ProviderTimeout(no_answer_within(seconds, shown=self.name.shown)) from error
@@ -192,6 +197,16 @@ class _OnlyTheseCredentials(httpx.Auth):
         if self._authorization is not None:
             request.headers["Authorization"] = self._authorization.get_secret_value()
         yield request
+
+
+def _said(error: str) -> object:
+    """The client's word for an error; where a server says none by the name of `error`, that is the whole body."""
+    if not error.lstrip().startswith(("{", "[")):
+        return error
+    try:
+        return orjson.loads(error)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def translate_refusal(status: int, words: str, *, server: ServerName, path: str, model: str) -> WinnowError:

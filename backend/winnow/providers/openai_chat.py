@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from winnow.errors import AnswerInvalid, ProviderUnavailable, SetupFault, TextRefused, TextTooLong
 from winnow.providers.base import Completion, LanguageModel
-from winnow.providers.chatting import checked_text, count, hidden, with_schema
+from winnow.providers.chatting import checked_text, count, with_schema
 from winnow.providers.line import Line
 from winnow.providers.patience import Patience
 from winnow.providers.refusals import server_words
@@ -118,7 +118,7 @@ class OpenAIChat(LanguageModel):
         while True:
             request = request_in(dialect, system=system, prompt=prompt, schema=schema, max_output_tokens=output)
             try:
-                completion = await self._ask(request, private=hidden([system, prompt]))
+                completion = await self._ask(request, private=[system, prompt])
             except TextTooLong:
                 raise
             except (TextRefused, SetupFault) as refused:

@@ -106,11 +106,12 @@ class OpenAIServer:
                 patience.unanswered()
             is_telling = repeats(f"{error} {error.body}", secrets=self._secrets, texts=[*texts, *private])
             raise refused from (None if is_telling else error)
-        except (TimeoutError, openai.APITimeoutError) as error:
+        except (TimeoutError, openai.OpenAIError) as error:
             patience.unanswered()
-            raise ProviderTimeout(no_answer_within(seconds, shown=self.name.shown)) from error
-        except openai.OpenAIError as error:
-            patience.unanswered()
+            is_late = isinstance(error, TimeoutError | openai.APITimeoutError)
+            # By its name: the client brings a library of its own to connect.
+            if is_late and type(error.__cause__).__name__ != "ConnectTimeout":
+                raise ProviderTimeout(no_answer_within(seconds, shown=self.name.shown)) from error
             raise ProviderUnavailable(
                 f"the model server {self.name.shown} does not answer; start it, or check {self.name.url_setting}"
             ) from error

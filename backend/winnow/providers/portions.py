@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from winnow.domain.pacing import RateLimits
     from winnow.providers.batching import RequestLimits
-    from winnow.providers.endpoint import Answer, Endpoint
+    from winnow.providers.endpoint import Endpoint
 
 KEPT_VECTORS = 4096
 
@@ -54,14 +56,9 @@ class PortionedRequests:
         try:
             while missing := [text for text in tokens if text not in found and text not in useless]:
                 sizes = [tokens[text] for text in missing]
-                request = partial(self._ask_portion, missing, sizes)
-                about = sum(sizes[: first_portion(sizes, self._limits.now)])
-                portion, answer = await self._line.ask(place, request, tokens=about, is_patient=is_patient)
-                if isinstance(answer, SomeInvalid):
-                    found.update({portion[at]: vector for at, vector in answer.good.items()})
-                    useless.update({portion[at]: what for at, what in answer.bad.items()})
-                elif answer is not None:
-                    found.update(zip(portion, answer.vectors, strict=True))
+                request = partial(self._ask_portion, missing, sizes, found, useless)
+                about = sum(sizes[: first_portion(sizes, self._now())])
+                await self._line.ask(place, request, tokens=about, is_patient=is_patient)
         except BaseException:  # a cancelled call has paid for its portions, too
             self._keep(found)
             raise
@@ -70,26 +67,41 @@ class PortionedRequests:
         return checked_vectors([found[text] for text in texts], expected=len(texts))
 
     async def _ask_portion(
-        self, missing: Sequence[str], tokens: Sequence[int]
-    ) -> tuple[Sequence[str], Answer | SomeInvalid | None]:
-        """A portion of the size that is known to be taken when its turn has come; None: it was still too large."""
-        count = first_portion(tokens, self._limits.now)
+        self,
+        missing: Sequence[str],
+        tokens: Sequence[int],
+        found: dict[str, NDArray[np.float32]],
+        useless: dict[str, str],
+    ) -> None:
+        """A portion of the size that is known to be taken when its turn has come; nothing if it was still too large.
+
+        What was paid for is in `found` before anything else is waited for.
+        """
+        count = first_portion(tokens, self._now())
         portion, sizes = list(missing[:count]), tokens[:count]
-        answer: Answer | SomeInvalid
+        told: RateLimits | None = None
         try:
             answer = await self._endpoint.ask(portion)
+            found.update(zip(portion, answer.vectors, strict=True))
+            told = answer.limits
         except SomeInvalid as error:
-            answer = error
+            found.update({portion[at]: vector for at, vector in error.good.items()})
+            useless.update({portion[at]: what for at, what in error.bad.items()})
         except BatchRefused as refusal:
             if count == 1:
                 raise TextTooLong from refusal
             self._limits.refused(sizes, named=refusal.cap)
-            return portion, None
+            return
         except ProviderTimeout:
             self._limits.unanswered(sizes)
             raise
         self._limits.answered(was_full=count < len(missing))
-        return portion, answer
+        if told is not None:
+            await self._line.told(told)
+
+    def _now(self) -> RequestLimits:
+        limits, most = self._limits.now, self._line.most_tokens
+        return limits if most is None else replace(limits, tokens=min(limits.tokens, int(most)))
 
     def _keep(self, found: dict[str, NDArray[np.float32]]) -> None:
         self._kept.update(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus as Status
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 SHOWN_CHARACTERS = 200
+READ_CHARACTERS = 1000
 # A shorter one may be a word of the server's own, by which its sentence is understood.
 LEAST_HIDDEN_CHARACTERS = 20
 
@@ -24,17 +26,23 @@ LEAST_HIDDEN_CHARACTERS = 20
 # text-embeddings-inference: "`inputs` must have less than 512 tokens".
 _TOO_LONG = re.compile(
     r"context.?length|context.?size|input length|input is too (large|long)|too many tokens|maximum input length"
-    r"|max\S* \d+ tokens|must have (less|fewer) than \d+ tokens|too long",
+    r"|max\S* \d+ tokens|must have (less|fewer) than \d+ tokens",
     re.IGNORECASE,
 )
+# By itself only where the request is at fault: a server that fails may have taken too long itself.
+_BARE_TOO_LONG = re.compile(r"(?<!took )too long", re.IGNORECASE)
 _NOT_A_NUMBER = re.compile(r"\bNaN\b")
 # llama.cpp's "physical batch size" is about the tokens of one text.
-_BATCH = re.compile(r"(?<!physical )batch.?size|in one batch|too many inputs|number of inputs", re.IGNORECASE)
+_BATCH = re.compile(
+    r"(?<!physical )(?<!current )batch.?size|in one batch|too many inputs|number of inputs", re.IGNORECASE
+)
 _CAP = re.compile(
     r"(?:batch.?size|at most|maximum\w*|larger than|less than|limit\w*|exceed)\D{0,40}?(\d+)", re.IGNORECASE
 )
 # OpenAI: "Requested 400000 tokens, max 300000 tokens per request".
 _TOKENS_OF_REQUEST = re.compile(r"tokens per request", re.IGNORECASE)
+# OpenAI: "Request too large for … on tokens per min (TPM): Limit 40000, Requested 52000."
+_TOKENS_OF_MINUTE = re.compile(r"request too large\b.*\btokens per min", re.IGNORECASE)
 _ABOUT_THE_BATCH = (Status.BAD_REQUEST, Status.REQUEST_ENTITY_TOO_LARGE, Status.UNPROCESSABLE_ENTITY)
 # "maximum context length is 8192 tokens", "maximum input length is 8192 tokens", "must have less than 512 tokens",
 # "larger than the max context size (512 tokens)", "physical batch size (current batch size: 512)".
@@ -52,24 +60,47 @@ def server_words(body: object, *, secrets: Iterable[str] = (), texts: Iterable[s
     """The server's own sentence in an error body: one line of at most 200 characters, secrets as `***`; else empty.
 
     Only the places where a server speaks itself are read: validation details (`detail` lists) repeat the input. Where
-    it repeats one of the `texts` it was sent (of 20 characters or more) there, an ellipsis stands for it.
+    it repeats 20 characters or more of the `texts` it was sent there, as they are or escaped, an ellipsis stands for
+    them.
     """
-    words = _sentence_in(body)
-    for text in texts:
-        if len(text) >= LEAST_HIDDEN_CHARACTERS:
-            words = words.replace(text, "…")
+    words = _without(_sentence_in(body), texts)
     for secret in secrets:
         if secret:
             words = words.replace(secret, "***")
-    words = " ".join(words.split())
     return words if len(words) <= SHOWN_CHARACTERS else words[: SHOWN_CHARACTERS - 1] + "…"
 
 
 def repeats(said: str, *, secrets: Iterable[str] = (), texts: Iterable[str] = ()) -> bool:
-    """Whether a secret, or a text of 20 characters or more, is in what was said; it must not be shown as it is then."""
-    if any(secret in said for secret in secrets if secret):
+    """Whether a secret, or 20 characters of a text, may be in what was said; it must not be shown as it is then."""
+    if len(said) > READ_CHARACTERS or any(secret in said for secret in secrets if secret):
         return True
-    return any(text in said for text in texts if len(text) >= LEAST_HIDDEN_CHARACTERS)
+    return _without(said, texts) != " ".join(said.split())
+
+
+def _without(said: str, texts: Iterable[str]) -> str:
+    """What was said on one line, with an ellipsis for what it shares with the texts in any form servers repeat it."""
+    known = "\0".join({form for text in texts for form in _forms(text)})
+    words = " ".join(said.split())
+    whole = known.split("\0") if len(words) > READ_CHARACTERS else []
+    for form in sorted(whole, key=len, reverse=True):  # its reason may come after a long text
+        if len(form) >= LEAST_HIDDEN_CHARACTERS:
+            words = words.replace(form, "…")
+    words = words[:READ_CHARACTERS]
+    kept, at = "", 0
+    while at < len(words):
+        end = at + LEAST_HIDDEN_CHARACTERS
+        if len(words) < end or words[at:end] not in known:
+            kept, at = kept + words[at], at + 1
+            continue
+        while end < len(words) and words[end - LEAST_HIDDEN_CHARACTERS + 1 : end + 1] in known:
+            end += 1
+        kept, at = kept + "…", end
+    return kept
+
+
+def _forms(text: str) -> Iterable[str]:
+    for form in (text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]):
+        yield " ".join(form.split())
 
 
 def _sentence_in(body: object) -> str:
@@ -82,9 +113,11 @@ def _sentence_in(body: object) -> str:
     return ""
 
 
-def says_too_long(words: str) -> bool:
+def says_too_long(words: str, *, status: int = Status.BAD_REQUEST) -> bool:
     """Whether the server means that a text is longer than the model's context."""
-    return _TOO_LONG.search(words) is not None
+    if _TOO_LONG.search(words):
+        return True
+    return status < Status.INTERNAL_SERVER_ERROR and _BARE_TOO_LONG.search(words) is not None
 
 
 def says_no_embeddings(words: str) -> bool:
@@ -107,7 +140,7 @@ def translate_common(status: int, words: str, *, shown: str) -> WinnowError:
     """
     said = f"{shown} refuses ({status}): {words or 'no reason given'}"
     about_the_text = status in (Status.BAD_REQUEST, Status.UNPROCESSABLE_ENTITY, Status.INTERNAL_SERVER_ERROR)
-    if status == Status.REQUEST_ENTITY_TOO_LARGE or (about_the_text and says_too_long(words)):
+    if status == Status.REQUEST_ENTITY_TOO_LARGE or (about_the_text and says_too_long(words, status=status)):
         return TextTooLong(said, context_tokens=named_context(words))
     if about_the_text and says_not_a_number(words):
         return TextRefused(f"{shown}: the model computes NaN for this text")
@@ -131,7 +164,11 @@ def batch_refused(status: int, words: str, *, sent: int) -> BatchRefused | None:
 
     A 413 that says nothing of a text's length may come from a gateway, and be about the whole request.
     """
-    if sent < 2 or status not in _ABOUT_THE_BATCH:  # noqa: PLR2004 - one text is not a batch
+    if sent < 2:  # noqa: PLR2004 - one text is not a batch
+        return None
+    if status == Status.TOO_MANY_REQUESTS and _TOKENS_OF_MINUTE.search(words):
+        return BatchRefused(None)
+    if status not in _ABOUT_THE_BATCH:
         return None
     if _BATCH.search(words):
         return BatchRefused(batch_cap(words, sent=sent))

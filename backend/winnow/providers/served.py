@@ -10,7 +10,7 @@ from winnow.domain.truncation import cut_to
 from winnow.errors import SomeInvalid, TextTooLong
 from winnow.providers.base import Embedder, EmbeddingResult, InputType
 from winnow.providers.batching import estimated_tokens, surely_fits
-from winnow.providers.instrumentation import Took, accounted
+from winnow.providers.instrumentation import accounted
 from winnow.providers.models import with_prefix
 from winnow.providers.portions import PortionedRequests
 
@@ -59,7 +59,6 @@ class ServedEmbedder(Embedder):
         self._endpoint = endpoint
         self._requests = PortionedRequests(endpoint, limits=limits, line=line)
         self._context = context
-        self._uncounted = Took()
 
     @property
     @override
@@ -71,17 +70,12 @@ class ServedEmbedder(Embedder):
     async def embed(self, texts: Sequence[str], *, input_type: InputType) -> EmbeddingResult:
         """One vector for each text, as the server gives it; searches do not wait for a limited rate."""
         with accounted() as took:
-            try:
-                vectors, characters = await self._embed(texts, input_type)
-            except BaseException:
-                self._uncounted.add(took)
-                raise
-        took.add(self._uncounted)
-        self._uncounted = Took()
+            took.is_exact = True
+            vectors, characters = await self._embed(texts, input_type)
         return EmbeddingResult(
             vectors=vectors,
             model=self._identity.model,
-            tokens=took.tokens,
+            tokens=None if took.untold else took.tokens,
             characters=characters,
             requests=took.requests,
             texts=took.texts,

@@ -5,8 +5,12 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import DBAPIError
+
 from winnow.domain.pacing import Pace
+from winnow.errors import DatabaseUnavailable
 from winnow.storage.named import fetch
+from winnow.storage.refusals import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,20 +52,29 @@ class RateStore:
         self._database = database
         self._name = name
         self._most_requests, self._most_tokens = requests_per_minute, tokens_per_minute
-        self._is_known = False
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[tuple[Pace, float]]:
         """The pace and the moment by the database's clock; what the block makes of the pace holds for everybody.
 
         Raises:
-            DatabaseUnavailable, DatabaseBusy: it is not to be had.
+            DatabaseUnavailable, DatabaseBusy, SetupFault: it is not to be had, for whatever reason.
         """
+        try:
+            async with self._transaction() as held:
+                yield held
+        except DBAPIError as error:  # a read-only database, a table that is not ours
+            raise DatabaseUnavailable(f"the shared pace cannot be kept ({reason_of(error)})") from error
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[tuple[Pace, float]]:
         async with self._database.transaction() as connection:
-            if not self._is_known:
+            await fetch(connection, "hurry")
+            rows = await fetch(connection, "lock_rate", self._name)
+            if not rows:  # a new one, or PostgreSQL has crashed, which empties an unlogged table
                 await fetch(connection, "know_rate", self._name)
-                self._is_known = True
-            (row,) = await fetch(connection, "lock_rate", self._name)
+                rows = await fetch(connection, "lock_rate", self._name)
+            (row,) = rows
             before: dict[str, Any] = {name: getattr(row, name) for name in STORED}
             pace = Pace(
                 **before,

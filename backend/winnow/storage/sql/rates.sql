@@ -1,5 +1,9 @@
 -- How fast a server may be asked, by all processes together.
 
+-- A process that is stuck with the row in its hands holds up nobody for long. For this transaction alone.
+-- name: hurry
+SELECT set_config('lock_timeout', '500ms', true), set_config('idle_in_transaction_session_timeout', '5s', true)
+
 -- $1 name.
 -- name: know_rate
 INSERT INTO provider_rates (name) VALUES ($1::text) ON CONFLICT (name) DO NOTHING
