@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ def at_terminal(program: Program, *arguments: str, typed: str, **variables: str)
             if typed and re.search(rb"(: |\? |\]: )$", shown):
                 line, _, typed = typed.partition("\n")
                 if line == "^C":
+                    time.sleep(0.3)  # a prompt is shown a moment before it can be interrupted
                     process.send_signal(signal.SIGINT)
                     continue
                 os.write(ours, line.encode() + b"\n")
