@@ -170,7 +170,7 @@ async def test_the_doctor_looks_at_all_it_can_when_a_part_is_away(
 
     assert own.run("providers", "add", "gpu", "--kind", "openai", "--url", openai_chat_server.url).code == 0
     assert own.run("model", "use", "gpu:text-embedding-3-small", "--yes", WINNOW_EMBEDDER="local").code == 0
-    await sql.execute("UPDATE llm_providers SET is_active = false")
+    await sql.execute("UPDATE llm_providers SET active = false")
     looked = own.run("doctor", "--json")
     found = {(found["area"], found["name"]): found for found in looked.json}
     assert found["database", "version"]["level"] == "ok"
