@@ -20,11 +20,12 @@ from winnow.errors import DatabaseUnavailable, InvalidSettings, QueueUnavailable
 from winnow.pipeline.backfill import Backfilling
 from winnow.pipeline.choices import Choosing
 from winnow.pipeline.embed import Embedding
-from winnow.pipeline.embedders import Embedders
+from winnow.pipeline.embedders import Embedders, paced_embedder, provider_behind_vectors
+from winnow.pipeline.estimate import Asked
 from winnow.pipeline.examine import Examining
 from winnow.pipeline.examine_model import ExaminingModel
 from winnow.pipeline.extract import Extracting
-from winnow.pipeline.metering import Meter
+from winnow.pipeline.metering import Meter, NotedEmbedder
 from winnow.pipeline.overview import Overviewing
 from winnow.pipeline.providers import Registry
 from winnow.pipeline.search import Searching
@@ -32,9 +33,7 @@ from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
 from winnow.providers.factory import (
     build_catalogue,
-    build_embedder_of,
     is_own_service,
-    pace_name,
     parse_embedder,
     provider_of_settings,
 )
@@ -52,7 +51,6 @@ from winnow.storage.embeddings import EmbeddingStore
 from winnow.storage.engine import Database
 from winnow.storage.extraction import ExtractionStore
 from winnow.storage.providers import ProviderStore
-from winnow.storage.rates import RateStore
 from winnow.storage.unit_of_work import UnitsOfWork
 from winnow.tasks.dispatch import TaskDispatcher, register_tasks
 from winnow.tasks.tools import Tools
@@ -183,7 +181,7 @@ class Winnow:
     def _embedders(self) -> Embedders:
         return Embedders(
             providers=self.registry(),
-            of_settings=self._provider_behind_vectors,
+            of_settings=lambda kind: provider_behind_vectors(self.settings, kind),
             make=self._embedder_for,
         )
 
@@ -196,23 +194,9 @@ class Winnow:
     def _provider_of_settings(self, kind: str) -> Provider:
         return provider_of_settings(self.settings, ProviderKind(kind))
 
-    def _provider_behind_vectors(self, kind: str) -> Provider:
-        """The settings' provider for vectors that are stored. A key that lies in the environment is no choice.
-
-        Raises:
-            SetupFault: the settings do not say any more which OpenAI-compatible server it was.
-        """
-        said = {"embedder", "openai_url", "openai_api_key"} & self.settings.model_fields_set
-        if kind == ProviderKind.OPENAI and not said:
-            raise SetupFault(
-                "the stored vectors are of a server that the settings named, and name no more; set WINNOW_OPENAI_URL "
-                "or WINNOW_OPENAI_API_KEY as before, or write it down (winnow providers add) and run: winnow model use"
-            )
-        return self._provider_of_settings(kind)
-
     def embedder_of(self, provider: Provider, model: str, *, space: Space | None = None) -> Embedder:
         """One with this model of this provider; with the prefixes of the space, and held to it, if it is for one."""
-        return _embedder(self.settings, self.database, provider, model, space=space)
+        return paced_embedder(self.settings, self.database, provider, model, space=space)
 
     def catalogue_of(self, provider: Provider) -> ModelCatalogue:
         """Of the models of the provider's server."""
@@ -265,13 +249,13 @@ class Winnow:
 
     def tariff_of(self, provider: Provider) -> Tariff:
         """What the use of this provider's models costs."""
-        return Tariff(pricing=KnownPrices(), is_own_service=lambda _: is_own_service(provider))
+        return Tariff(pricing=KnownPrices(), is_own_service=lambda _kind, _id: is_own_service(provider))
 
-    def _is_own_service(self, provider_id: UUID | None) -> bool:
+    def _is_own_service(self, kind: str, provider_id: UUID | None) -> bool:
         """Whether a provider (None: the settings' own) is the service of the company whose protocol it speaks."""
-        provider = self._source.known(provider_id)
-        if provider is None and provider_id is None and self.embedder.identity.provider == ProviderKind.OPENAI:
-            provider = self._provider_of_settings(ProviderKind.OPENAI)
+        provider = self._source.known(kind, provider_id)
+        if provider is None and provider_id is None and self.embedder.identity.provider == kind == ProviderKind.OPENAI:
+            provider = self._provider_of_settings(kind)
         return provider is not None and is_own_service(provider)
 
     def task_tools(self) -> Tools:
@@ -347,53 +331,35 @@ class Winnow:
             timeout_seconds=self.settings.provider_timeout_seconds,
         )
 
-    async def examining(self, *, measure: bool) -> Examining:
+    def examining(self, *, measure: bool) -> Examining:
         """For `winnow doctor`."""
-        space = await self.spaces.current()
-        embedder = await self.spaces.embedder_of(space) if space else self.embedder
-        provider = await self._source.provider_of(space) if space else None
-        if provider is None:
-            provider = self._provider_behind_vectors(embedder.identity.provider)
         client = self.brokers[Lane.LIVE].client
         return Examining(
             database=self.database,
             queue=lambda: jetstream_facts(client),
-            model=ExaminingModel(
-                embedder=embedder,
-                space=space,
-                catalogue=self.catalogue_of(provider),
-                known=known_model(embedder.identity.model),
-                measure=measure,
-            ),
+            model=lambda: self._examining_model(measure=measure),
             data_dir=self.settings.data_dir if external_servers(self.settings) is None else None,
+        )
+
+    async def _examining_model(self, *, measure: bool) -> ExaminingModel:
+        space = await self.spaces.current()
+        embedder = await self.spaces.embedder_of(space) if space else self.embedder
+        provider = await self._source.provider_of(space) if space else None
+        if provider is None:
+            provider = provider_behind_vectors(self.settings, embedder.identity.provider)
+        asked = Asked(embedder=embedder, tariff=self.tariff_of(provider), worker=self.worker, provider_id=provider.id)
+        return ExaminingModel(
+            embedder=NotedEmbedder(asked=asked, meter=self.meter),
+            space=space,
+            catalogue=self.catalogue_of(provider),
+            known=known_model(embedder.identity.model),
+            measure=measure,
         )
 
     def overviewing(self) -> Overviewing:
         """For `winnow status` and its kin."""
         view: QueueView = JetStreamView(self.brokers[Lane.LIVE])
         return Overviewing(database=self.database, embeddings=self.embeddings, spaces=self.spaces, queue=view)
-
-
-def _embedder(
-    settings: Settings, database: Database, provider: Provider, model: str, *, space: Space | None = None
-) -> Embedder:
-    """One that keeps the provider's pace with all other processes."""
-    pace = RateStore(
-        database,
-        pace_name(provider),
-        requests_per_minute=provider.requests_per_minute,
-        tokens_per_minute=provider.tokens_per_minute,
-    )
-    return build_embedder_of(
-        provider,
-        model,
-        first_timeout_seconds=settings.provider_first_timeout_seconds,
-        timeout_seconds=settings.provider_timeout_seconds,
-        document_prefix=space.identity.document_prefix if space else settings.document_prefix,
-        query_prefix=space.identity.query_prefix if space else settings.query_prefix,
-        fingerprint=space.fingerprint if space else None,
-        pace=pace,
-    )
 
 
 def build(settings: Settings, servers: Servers, *, pool_size: int = 10) -> Winnow:
@@ -413,7 +379,7 @@ def build(settings: Settings, servers: Servers, *, pool_size: int = 10) -> Winno
         settings=settings,
         servers=servers,
         database=database,
-        embedder=_embedder(settings, database, provider_of_settings(settings, kind), model),
+        embedder=paced_embedder(settings, database, provider_of_settings(settings, kind), model),
         brokers=brokers,
     )
 

@@ -41,11 +41,13 @@ async def test_there_and_back_again(
     assert "searches go on with local" in asked.out
     assert await sql.fetchval("SELECT count(*) FROM embedding_spaces") == 1
 
-    code, shown = at_terminal(own, "model", "use", MODEL, typed="n\n")
-    assert (code, f"change over to {MODEL}?" in shown) == (1, True)
+    for answer in ("n\n", "^C\n"):
+        code, shown = at_terminal(own, "model", "use", MODEL, "--json", typed=answer)
+        assert (code, f"change over to {MODEL}?" in shown) == (1, True)
+        assert "{" not in shown, "stdout is for what comes of it"
     done = own.run("model", "use", MODEL, "--yes", "--json")
     assert (done.code, done.json["finished"]) == (0, True)
-    assert ollama_chat_server.answered["search_document: one"] == 1 + 3, "beside the samples of the three estimates"
+    assert ollama_chat_server.answered["search_document: one"] == 1 + 4, "beside the samples of the four estimates"
     assert await sql.fetchval("SELECT count(*) FROM messages WHERE vector_dims(embedding) = $1", 64) == 3
     again = own.run("model", "use", MODEL, "--yes")
     assert (again.code, "embeds and searches now" in again.out) == (0, True)
@@ -54,10 +56,15 @@ async def test_there_and_back_again(
     assert listed == {"local": "previous", MODEL: "active"}
     found = own.run("search", "one", "--json")
     assert found.json["degraded"] is None
+    for command in ("back", "forget", "cancel"):
+        nobody = own.run("model", command)
+        assert (nobody.code, "add --yes" in nobody.sentence) == (2, True)
     back = own.run("model", "back", "--yes")
     assert (back.code, back.out) == (0, "local embeds and searches again\n")
     assert await sql.fetchval("SELECT count(*) FROM messages WHERE vector_dims(embedding) = 256") == 3
-    assert own.run("model", "forget", "--yes", "--json").json["model"] == MODEL
+    code, shown = at_terminal(own, "model", "forget", typed="y\n", WINNOW_EMBEDDER=MODEL)
+    assert (code, f"with WINNOW_EMBEDDER={MODEL} will not start any more" in shown) == (0, True)
+    assert f"WINNOW_EMBEDDER is {MODEL} here: unset it, or set it to local" in " ".join(shown.split())
     for command in ("back", "forget", "cancel"):
         refused = own.run("model", command, "--yes")
         assert (refused.code, refused.out) == (2, "")
@@ -136,13 +143,47 @@ async def test_the_doctor_says_what_is_well_and_what_to_do(
     assert {level for (area, _), level in levels.items() if area in {"database", "clocks"}} == {"ok"}
     assert levels["model", "dimension"] == "ok"
     assert all(found["do"] for found in looked.json if found["level"] != "ok")
+    assert await sql.fetchval("SELECT sum(texts) FROM llm_usage WHERE purpose = 'check'") > 1
 
     ollama_chat_server.dimensions = 12
     await sql.execute("ALTER TABLE topics DISABLE TRIGGER text_changed")
-    levels = {(found["area"], found["name"]): found["level"] for found in own.run("doctor", "--json", **chosen).json}
-    assert levels["model", "dimension"] == "wrong"
-    assert levels["database", "triggers"] == "wrong"
+    await sql.execute("DROP TRIGGER rows_inserted ON atoms")
+    found = {(found["area"], found["name"]): found for found in own.run("doctor", "--json", **chosen).json}
+    assert found["model", "dimension"]["level"] == "wrong"
+    assert found["database", "triggers"]["level"] == "wrong"
+    assert (
+        "switched off: text_changed of topics and missing: rows_inserted of atoms"
+        in (found["database", "triggers"]["says"])
+    )
     ollama_chat_server.stop()
     away = own.run("doctor", **chosen)
     assert away.code == 1
     assert "wrong   model: examination: Ollama at" in away.out
+
+
+async def test_the_doctor_looks_at_all_it_can_when_a_part_is_away(
+    own: Program, sql: asyncpg.Connection, openai_chat_server: OpenAIChatServer
+) -> None:
+    looked = own.run("doctor", "--json", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    wrong = {found["area"] for found in looked.json if found["level"] == "wrong"}
+    assert (looked.code, wrong) == (1, {"database", "nats", "model"})
+
+    assert own.run("providers", "add", "gpu", "--kind", "openai", "--url", openai_chat_server.url).code == 0
+    assert own.run("model", "use", "gpu:text-embedding-3-small", "--yes", WINNOW_EMBEDDER="local").code == 0
+    await sql.execute("UPDATE llm_providers SET active = false")
+    looked = own.run("doctor", "--json")
+    found = {(found["area"], found["name"]): found for found in looked.json}
+    assert found["database", "version"]["level"] == "ok"
+    assert "gpu is switched off" in found["model", "examination"]["says"]
+
+
+async def test_the_advice_names_what_the_setting_understands(
+    own: Program, sql: asyncpg.Connection, openai_chat_server: OpenAIChatServer
+) -> None:
+    await add_messages(sql, ["one"])
+    assert own.run("providers", "add", "gpu", "--kind", "openai", "--url", openai_chat_server.url).code == 0
+    name, setting = "gpu:text-embedding-3-small", "openai:text-embedding-3-small"
+    told = own.run("model", "use", name, "--yes", WINNOW_EMBEDDER="local")
+    assert f"set it to {setting}," in told.err
+    same = own.run("model", "use", name, "--yes", WINNOW_EMBEDDER=setting, WINNOW_OPENAI_URL=openai_chat_server.url)
+    assert (same.code, "WINNOW_EMBEDDER" in same.err) == (0, False)

@@ -260,6 +260,19 @@ async def test_a_budget_is_not_exceeded_and_most_of_it_is_used(  # noqa: PLR0917
     assert told.left.price_usd == told.left.tokens * Decimal("0.001")
 
 
+async def test_a_first_batch_that_takes_far_more_than_expected_does_not_exceed_it(
+    tools: Backfilling, heard: Heard, embedder: SteeredEmbedder, sql: asyncpg.Connection
+) -> None:
+    """A letter is a token here, and not a quarter of one; a batch could hold many times the budget."""
+    assert isinstance(embedder, Counting)
+    embedder.tokens_a_letter = 1.0
+    await add_messages(sql, [f"text of row {number:04}" for number in range(300)])
+    plan = Plan(budget=Budget.read("400"), batch_size=100)
+    done = await heard.run(tools, plan)
+    assert done.spent
+    assert 350 <= await used_tokens(sql, plan.run) <= 400
+
+
 async def test_a_budget_too_small_for_one_text_sends_none(
     tools: Backfilling, heard: Heard, embedder: SteeredEmbedder, sql: asyncpg.Connection
 ) -> None:

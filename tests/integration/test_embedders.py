@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from pydantic import SecretStr
+from typing_extensions import override
 
-from plugins.pipeline import add_messages, vector_in
+from plugins.pipeline import SteeredEmbedder, add_messages, vector_in
 from winnow.bootstrap import Servers, build
 from winnow.domain.jobs import Kind
-from winnow.domain.providers import ProviderKind
-from winnow.domain.spaces import EmbedderIdentity
+from winnow.domain.providers import Provider, ProviderKind
+from winnow.domain.spaces import EmbedderIdentity, Space
 from winnow.errors import SpaceMismatch
 from winnow.pipeline import embedders
 from winnow.pipeline.embed import embed_rows
+from winnow.pipeline.embedders import Embedders
 from winnow.pipeline.providers import create_provider, edit_provider
 from winnow.pipeline.remodel import begin_change
 from winnow.settings import Settings
@@ -30,6 +32,17 @@ if TYPE_CHECKING:
 
     from plugins.model_servers import OpenAIServer
     from winnow.bootstrap import Winnow
+
+
+class Closing(SteeredEmbedder):
+    """Tells whether it was closed."""
+
+    closed = False
+
+    @override
+    async def close(self) -> None:
+        self.closed = True
+
 
 M = Kind.MESSAGES
 KEY = "sk-first-key-of-this-test"
@@ -90,3 +103,41 @@ async def test_the_prefixes_of_stored_vectors_stay_when_the_table_of_models_chan
     with pytest.raises(SpaceMismatch, match="WINNOW_DOCUMENT_PREFIX"):
         await embed_rows(insisting.embedding(), M, [row])
     await insisting.close()
+
+
+async def test_of_the_settings_providers_the_one_of_the_kind_is_known(winnow: Winnow) -> None:
+    """Each kind has one, and none has an id; a price goes by the right one."""
+    source = Embedders(
+        providers=winnow.registry(),
+        of_settings=lambda kind: Provider(kind=ProviderKind(kind), name=kind),
+        make=lambda provider, _space: SteeredEmbedder(model=provider.name),
+    )
+    for number, kind in enumerate(("ollama", "openai")):
+        identity = EmbedderIdentity(provider=kind, model="m")
+        await source.of(Space(id=number, identity=identity, dimensions=8))
+    known = source.known("openai", None)
+    assert known is not None
+    assert known.kind is ProviderKind.OPENAI
+    assert source.known("local", None) is None
+    await source.close()
+
+
+async def test_of_replaced_embedders_only_the_latest_stay_open(winnow: Winnow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedders, "LOOK_EVERY_SECONDS", 0.0)
+    made: list[Closing] = []
+
+    def make(_provider: Provider, _space: Space) -> Closing:
+        made.append(Closing())
+        return made[-1]
+
+    source = Embedders(
+        providers=winnow.registry(),
+        of_settings=lambda kind: Provider(kind=ProviderKind(kind), name=f"{kind} {len(made)}"),
+        make=make,
+    )
+    space = Space(id=1, identity=EmbedderIdentity(provider="ollama", model="m"), dimensions=8)
+    for _ in range(5):
+        assert await source.of(space) is made[-1]
+    assert [one.closed for one in made] == [True, True, False, False, False]
+    await source.close()
+    assert all(one.closed for one in made)

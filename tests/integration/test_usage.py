@@ -43,7 +43,7 @@ class CentAToken(Pricing):
         return Decimal("0.01") * tokens if own_service else None
 
 
-DEAR = Tariff(pricing=CentAToken(), is_own_service=lambda _provider: True)
+DEAR = Tariff(pricing=CentAToken(), is_own_service=lambda _kind, _provider: True)
 
 
 async def noted(sql: asyncpg.Connection) -> list[Any]:
@@ -195,6 +195,9 @@ def use(model: str = "m", **values: Any) -> Use:
     return Use(purpose=Purpose.SEARCH, worker="w", provider="test", model=model, requests=1, **values)
 
 
+WRITING = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'llm_usage'::regclass AND NOT granted)"
+
+
 async def test_a_meter_notes_one_row_of_each_sort_now_and_then(database: Database, sql: asyncpg.Connection) -> None:
     meter = Meter(database, flush_seconds=0.05)
     for _ in range(3):
@@ -222,6 +225,22 @@ async def test_a_meter_keeps_what_the_database_does_not_take(database: Database,
     await database.close()  # its connections were opened under that setting
     await meter.close()
     assert [(row["requests"], row["tokens"]) for row in await noted(sql)] == [(2, 5)]
+
+
+async def test_a_meter_that_is_closed_while_it_writes_loses_nothing(
+    database: Database, sql: asyncpg.Connection
+) -> None:
+    meter = Meter(database, flush_seconds=0.01)
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE llm_usage")
+        meter.add(use(tokens=2))
+        while not await sql.fetchval(WRITING):  # noqa: ASYNC110 - the database tells by itself
+            await asyncio.sleep(0.01)
+        meter.add(use(tokens=3))
+        closing = asyncio.create_task(meter.close())
+        await asyncio.sleep(0.05)
+    await closing
+    assert await sql.fetchval("SELECT sum(tokens) FROM llm_usage") == 5
 
 
 def test_uses_are_summed_up_and_an_unknown_price_stays_unknown() -> None:

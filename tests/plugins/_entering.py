@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import subprocess
 import tempfile
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -28,7 +30,10 @@ def with_input(program: Program, *arguments: str, given: str, **variables: str) 
 
 
 def at_terminal(program: Program, *arguments: str, typed: str, **variables: str) -> tuple[int, str]:
-    """A command on a terminal, at which a person types this; its exit code, and all that the terminal shows."""
+    """A command on a terminal, at which a person types this; its exit code, and all that the terminal shows.
+
+    The line `^C` interrupts it.
+    """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         program.command(*arguments),
@@ -42,6 +47,10 @@ def at_terminal(program: Program, *arguments: str, typed: str, **variables: str)
             shown += piece
             if typed and re.search(rb"(: |\? |\]: )$", shown):
                 line, _, typed = typed.partition("\n")
+                if line == "^C":
+                    time.sleep(0.3)  # a prompt is shown a moment before it can be interrupted
+                    process.send_signal(signal.SIGINT)
+                    continue
                 os.write(ours, line.encode() + b"\n")
     os.close(ours)
     return process.wait(60), shown.decode()

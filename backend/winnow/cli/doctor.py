@@ -11,7 +11,8 @@ from rich.markup import escape
 from winnow.bootstrap import opened, servers_for
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.running import console, print_json, run, settings_for
-from winnow.domain.findings import Level
+from winnow.domain.findings import Level, wrong
+from winnow.errors import WinnowError
 from winnow.pipeline.examine import examine
 
 if TYPE_CHECKING:
@@ -37,17 +38,23 @@ def doctor_command(
     """Look at database, NATS, model server, disk and clocks. Exit code 1: something is wrong; warnings are 0."""
     settings = settings_for(data_dir=data_dir)
 
-    async def main() -> list[Finding]:
-        async with servers_for(settings) as servers, opened(settings, servers, queue=False) as winnow:
-            await winnow.start_queue_if_there()
-            findings = []
-            async for finding in examine(await winnow.examining(measure=measure)):
-                findings.append(finding)
-                if not as_json:
-                    _show(finding)
-            return findings
+    findings: list[Finding] = []
 
-    findings = run(main)
+    def take(finding: Finding) -> None:
+        findings.append(finding)
+        if not as_json:
+            _show(finding)
+
+    async def main() -> None:
+        try:
+            async with servers_for(settings) as servers, opened(settings, servers, queue=False) as winnow:
+                await winnow.start_queue_if_there()
+                async for finding in examine(winnow.examining(measure=measure)):
+                    take(finding)
+        except WinnowError as error:
+            take(wrong("servers", "start", str(error), "mend this first; the rest was not looked at"))
+
+    run(main)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,8 @@ from winnow.api.usage_schemas import estimate_out
 from winnow.cli.backfilling import show_estimate, watched_backfill
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.render import plain
-from winnow.cli.running import console, errors, print_json, run, settings_for
+from winnow.cli.running import console, errors, friendly, print_json, run, settings_for
+from winnow.cli.usage import money
 from winnow.cli.using import using
 from winnow.domain.spaces import Role
 from winnow.errors import AnswerInvalid, InvalidInput, ModelNotFound, SetupFault
@@ -29,21 +31,25 @@ from winnow.pipeline.remodel import (
     finish_building,
     forget_earlier,
 )
+from winnow.storage.refusals import sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Set as AbstractSet
 
     from winnow.bootstrap import Winnow
     from winnow.domain.spaces import Space
     from winnow.pipeline.choices import Choice, ListedModel
     from winnow.providers.base import Embedder, PullProgress
-    from winnow.settings import Settings
     from winnow.storage.engine import Database
 
 app = typer.Typer(help="The model that embeds: which there are, the change to another, and back.", no_args_is_help=True)
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 NOT_FINISHED = 1
+QUIET_SECONDS = 1.0
+# PostgreSQL's code for a row that refers to one which is not there.
+MISSING_REFERENCE = "23503"
 ROLES = {Role.ACTIVE: "in use", Role.BUILDING: "being filled", Role.PREVIOUS: "before"}
 
 
@@ -92,45 +98,43 @@ def use_command(
 ) -> None:
     """Embed everything again with another model, and search with it when that is done. Run it again to go on."""
     settings = settings_for(data_dir=data_dir)
+    agreed: set[str] = set()
 
-    async def main() -> int:
+    async def main() -> int | str:
         async with using(settings, queue=False, fresh=True) as winnow:
             await winnow.start_queue_if_there()
             choice = await choose(winnow.choosing(), name)
-            await _require_served(winnow, choice, ask=not yes)
+            if question := await _missing(winnow, choice, agreed, yes=yes):
+                return question
             embedder = winnow.embedder_of(choice.provider, choice.model)
             try:
-                return await _use(winnow, choice, embedder, yes=yes, as_json=as_json)
+                return await _use(winnow, choice, embedder, agreed, yes=yes, as_json=as_json)
             finally:
                 await embedder.close()
 
-    if code := run(main):
-        raise typer.Exit(code)
+    while isinstance(ended := run(main), str):
+        _consent(ended, yes=yes)
+        agreed.add(ended)
+    if ended:
+        raise typer.Exit(ended)
 
 
-async def _use(winnow: Winnow, choice: Choice, embedder: Embedder, *, yes: bool, as_json: bool) -> int:
+async def _use(
+    winnow: Winnow, choice: Choice, embedder: Embedder, agreed: AbstractSet[str], *, yes: bool, as_json: bool
+) -> int | str:
+    """The exit code; or a question, to be asked outside of the event loop, for inside Ctrl-C would not end it."""
     stored = await winnow.spaces.all()
     active = stored.get(Role.ACTIVE)
-    if active is None or active.identity != embedder.identity:
-        asked = Asked(
-            embedder=embedder,
-            tariff=winnow.tariff_of(choice.provider),
-            worker=winnow.worker,
-            provider_id=choice.provider.id,
-        )
-        expected = await estimate(winnow.database, asked, role=Role.BUILDING)
-        if not as_json:
-            console.print(f"{choice.name} is to embed {expected.rows:,} rows", markup=False)
-            show_estimate(expected)
-            if active is not None:
-                console.print(f"until that is done, searches go on with {active.identity}", markup=False)
-        elif not yes:
-            print_json({"model": choice.name, "estimate": estimate_out(expected).model_dump(mode="json")})
-        _consent(f"change over to {choice.name}?", yes=yes)
-    _warn_of_setting(winnow.settings, choice)
-    space = await begin_change(winnow.database, embedder, provider_id=choice.provider.id)
-    if space.role == Role.BUILDING and not await _fill(winnow, space, quiet=as_json):
-        _tell({"model": choice.name, "space": space.id, "finished": False}, _unfinished(choice), as_json=as_json)
+    question = f"change over to {choice.name}?"
+    if (active is None or active.identity != embedder.identity) and question not in agreed:
+        await _tell_estimate(winnow, choice, embedder, active, yes=yes, as_json=as_json)
+        if not yes:
+            return question
+    _warn_of_setting(winnow, str(embedder.identity))
+    space = await _begin(winnow, choice, embedder)
+    role = await _fill(winnow, space, quiet=as_json) if space.role == Role.BUILDING else space.role
+    if role != Role.ACTIVE:
+        _tell({"model": choice.name, "space": space.id, "finished": False}, _unfinished(choice, role), as_json=as_json)
         return NOT_FINISHED
     sentence = f"{choice.name} embeds and searches now"
     if space.role == Role.BUILDING:
@@ -139,33 +143,94 @@ async def _use(winnow: Winnow, choice: Choice, embedder: Embedder, *, yes: bool,
     return 0
 
 
-def _unfinished(choice: Choice) -> str:
+async def _tell_estimate(
+    winnow: Winnow, choice: Choice, embedder: Embedder, active: Space | None, *, yes: bool, as_json: bool
+) -> None:
+    asked = Asked(
+        embedder=embedder,
+        tariff=winnow.tariff_of(choice.provider),
+        worker=winnow.worker,
+        provider_id=choice.provider.id,
+    )
+    expected = await estimate(winnow.database, asked, role=Role.BUILDING)
+    if not as_json:
+        console.print(f"{choice.name} is to embed {expected.rows:,} rows", markup=False)
+        show_estimate(expected)
+        if active is not None:
+            console.print(f"until that is done, searches go on with {active.identity}", markup=False)
+    elif yes:
+        return
+    elif sys.stdin.isatty():  # stdout is for what comes of it
+        price = "" if expected.price_usd is None else f", {money(expected.price_usd)}"
+        figures = f"{choice.name} is to embed {expected.rows:,} rows, ≈ {expected.tokens:,} tokens{price}"
+        errors.print(figures, markup=False, soft_wrap=True)
+    else:
+        print_json({"model": choice.name, "estimate": estimate_out(expected).model_dump(mode="json")})
+
+
+def _unfinished(choice: Choice, role: Role) -> str:
+    if role != Role.BUILDING:
+        return f"the change to {choice.name} was ended by somebody else; `winnow model list` shows what is used"
     return (
         f"some rows have no vector of {choice.name} yet; workers and sweeper go on where they run, `winnow status` "
         "shows how far they are, and the same command goes on as well"
     )
 
 
-async def _fill(winnow: Winnow, space: Space, *, quiet: bool) -> bool:
-    """Embeds everything into the space and puts it in; False: some rows wait for a server."""
-    while True:
+async def _begin(winnow: Winnow, choice: Choice, embedder: Embedder) -> Space:
+    try:
+        return await begin_change(winnow.database, embedder, provider_id=choice.provider.id)
+    except Exception as error:
+        if sqlstate(error) == MISSING_REFERENCE:
+            raise SetupFault(
+                f"the provider {choice.provider.name} was removed meanwhile; add it again: winnow providers add"
+            ) from error
+        raise
+
+
+async def _fill(winnow: Winnow, space: Space, *, quiet: bool) -> Role:
+    """Embeds everything into the space and puts it in, unless rows wait for a server; what it is for then."""
+    while (role := await _role_of(winnow, space)) == Role.BUILDING:
         done = await watched_backfill(winnow, Plan(space=space), quiet=quiet)
-        if await finish_building(winnow.database, tell=None):
-            return True
-        if Role.BUILDING not in await winnow.spaces.all():
-            return True  # the sweeper was first
-        if done.waiting or not done.total:
-            return False
+        if done.waiting:
+            return await _role_of(winnow, space)
+        if not await _finish(winnow, space) and not done.success:
+            return await _role_of(winnow, space)
+    return role
 
 
-async def _require_served(winnow: Winnow, choice: Choice, *, ask: bool) -> None:
-    """Where the server says that it lacks the model, and can download it, a person is asked whether it shall.
+async def _finish(winnow: Winnow, space: Space) -> bool:
+    """Puts it in, or waits for whoever builds its indexes and does so; False: there are rows left to embed."""
+    told = asyncio.get_running_loop().call_later(
+        QUIET_SECONDS, lambda: errors.print("the indexes are built, and tables waited for; see: winnow doctor")
+    )
+    try:
+        while not await finish_building(winnow.database):
+            if await _role_of(winnow, space) != Role.BUILDING:
+                return True
+            if any(counts.left for counts in (await winnow.embeddings.counts_in(space)).values()):
+                return False
+            await asyncio.sleep(QUIET_SECONDS)
+    finally:
+        told.cancel()
+    return True
+
+
+async def _role_of(winnow: Winnow, space: Space) -> Role:
+    """Somebody may have put it in, or given it up, meanwhile."""
+    stored = await winnow.spaces.all()
+    return next((role for role, one in stored.items() if one.id == space.id), Role.RETIRED)
+
+
+async def _missing(winnow: Winnow, choice: Choice, agreed: AbstractSet[str], *, yes: bool) -> str | None:
+    """A question, where the server says that it lacks the model, and can download it; when agreed to, it is done.
 
     A server that lists no models, or not all that it has, shows by embedding a word whether it has this one.
 
     Raises:
-        ModelNotFound: the server would have to download it, and nobody said that it shall.
+        ModelNotFound: the server would have to download it, and nobody is there to say that it shall.
     """
+    question = f"have the server download {choice.model}?"
     catalogue = winnow.catalogue_of(choice.provider)
     try:
         await catalogue.describe(choice.model)
@@ -173,17 +238,19 @@ async def _require_served(winnow: Winnow, choice: Choice, *, ask: bool) -> None:
         try:
             steps = catalogue.pull(choice.model)
         except SetupFault:
-            return
-        if not ask or not sys.stdin.isatty():
+            return None
+        if question in agreed:
+            await _download(choice.model, steps)
+            return None
+        if yes or not sys.stdin.isatty():
             raise
         errors.print(str(error), markup=False, soft_wrap=True)
-        if not typer.confirm(f"have the server download {choice.model}?", err=True):
-            raise
-        await _download(choice.model, steps)
+        return question
     except (SetupFault, AnswerInvalid):
-        return
+        return None
     finally:
         await catalogue.close()
+    return None
 
 
 async def _download(model: str, steps: AsyncIterator[PullProgress]) -> None:
@@ -194,18 +261,20 @@ async def _download(model: str, steps: AsyncIterator[PullProgress]) -> None:
 
 
 def _consent(question: str, *, yes: bool) -> None:
+    """To be called outside of the event loop: there Ctrl-C would not end the question."""
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise InvalidInput("nobody is there to be asked; add --yes if this is what you want")
-    typer.confirm(question, abort=True, err=True)
+    with friendly():
+        if not sys.stdin.isatty():
+            raise InvalidInput("nobody is there to be asked; add --yes if this is what you want")
+        typer.confirm(question, abort=True, err=True)
 
 
-def _warn_of_setting(settings: Settings, choice: Choice) -> None:
-    chosen = settings.embedder if "embedder" in settings.model_fields_set else None
-    if chosen not in {None, choice.name}:
+def _warn_of_setting(winnow: Winnow, identity: str) -> None:
+    chosen = str(winnow.embedder.identity) if "embedder" in winnow.settings.model_fields_set else identity
+    if chosen != identity:
         errors.print(
-            f"WINNOW_EMBEDDER is {chosen} here: unset it, or set it to {choice.name}, wherever Winnow is started",
+            f"WINNOW_EMBEDDER is {chosen} here: unset it, or set it to {identity}, wherever Winnow is started",
             markup=False,
             soft_wrap=True,
         )
@@ -227,7 +296,18 @@ def cancel_command(yes: Yes = False, data_dir: DataDir = None, as_json: AsJson =
 @app.command("forget")
 def forget_command(yes: Yes = False, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Give up the vectors of the model from before, for the room they take; then there is no way back to it."""
+    settings = settings_for(data_dir=data_dir)
+
+    async def previous() -> Space | None:
+        async with using(settings, queue=False) as winnow:
+            return (await winnow.spaces.all()).get(Role.PREVIOUS)
+
     question = "give up the vectors of the model from before?"
+    if not yes and (space := run(previous)):
+        question = (
+            f"give up the vectors of {space.identity}? Processes with WINNOW_EMBEDDER={space.identity} will not start "
+            "any more"
+        )
     _change(forget_earlier, "the vectors of {} are gone", question, yes, data_dir, as_json)
 
 
@@ -244,7 +324,10 @@ def _change(
 
     async def main() -> Space:
         async with using(settings, queue=False) as winnow:
-            return await work(winnow.database)
+            space = await work(winnow.database)
+            if active := await winnow.spaces.current():
+                _warn_of_setting(winnow, str(active.identity))
+            return space
 
     space = run(main)
     _tell({"model": str(space.identity), "space": space.id}, sentence.format(space.identity), as_json=as_json)

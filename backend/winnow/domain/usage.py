@@ -200,20 +200,20 @@ class UnknownPrices(Pricing):
         return None
 
 
-def _nobodys(_provider_id: UUID | None) -> bool:
+def _nobodys(_kind: str, _provider_id: UUID | None) -> bool:
     return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tariff:
-    """What embedding costs. `is_own_service` says of a provider (None: the settings') what `Pricing` wants to know."""
+    """What embedding costs. `is_own_service` tells `Pricing` of a provider: its kind, and id (None: the settings')."""
 
     pricing: Pricing = field(default_factory=UnknownPrices)
-    is_own_service: Callable[[UUID | None], bool] = _nobodys
+    is_own_service: Callable[[str, UUID | None], bool] = _nobodys
 
     def price_usd(self, identity: EmbedderIdentity, provider_id: UUID | None, tokens: int) -> Decimal | None:
         """The price of so many embedded tokens; None: unknown."""
-        own_service = self.is_own_service(provider_id)
+        own_service = self.is_own_service(identity.provider, provider_id)
         return self.pricing.price_usd(identity.provider, identity.model, tokens, 0, own_service=own_service)
 
 

@@ -26,6 +26,8 @@ MILLION = 1_000_000
 # A batch is noted as soon as its rows are written, or not at all: so long after, nothing more is waited for.
 NOTE_SECONDS = 2.0
 LOOK_SECONDS = 0.05
+# Of the budget, for the first batch: before it nobody knows how many tokens the server finds in a byte.
+FIRST_SHARE = 4
 
 
 def tokens_in(budget: Budget, asked: Asked) -> int | None:
@@ -81,18 +83,20 @@ class Purse:
     async def first_of(self, kind: Kind, ids: Sequence[int]) -> tuple[list[int], int]:
         """As many of the rows, from the first on, as can be paid for just now; and their tokens, by estimate.
 
-        None while the first batch is on its way, which shows what estimates are worth.
+        None while the first batch is on its way, which shows what estimates are worth. That one is small: a part of the
+        budget, or a single text.
         """
         self._used = await usage_of_run(self.database, self.run)
         if self._sent > self._over == 0:
             return [], 0
         room = self.tokens - self._used.tokens - self._unnoted()
+        most_at_first = math.inf if self._sent else self.tokens / FIRST_SHARE
         weights = await row_weights(self.database, kind, ids, prefix=self.prefix)
         chosen, tokens, seen = [], 0, set[int]()
         for row_id in ids:
             row = weights.get(row_id)
             if row is not None and not row.known and row.hash not in seen:
-                if (tokens + row.tokens) * self._correction > room:
+                if (tokens + row.tokens) * self._correction > room or (tokens and tokens + row.tokens > most_at_first):
                     break
                 seen.add(row.hash)
                 tokens += row.tokens

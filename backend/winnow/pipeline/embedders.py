@@ -7,18 +7,24 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from winnow.domain.providers import Provider, ProviderKind
 from winnow.errors import SetupFault
+from winnow.providers.factory import build_embedder_of, pace_name, provider_of_settings
+from winnow.storage.rates import RateStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
-    from winnow.domain.providers import Provider
     from winnow.domain.spaces import Space
     from winnow.providers.base import Embedder
+    from winnow.settings import Settings
+    from winnow.storage.engine import Database
 
 # A provider that a person edits is used as it was for so long.
 LOOK_EVERY_SECONDS = 5.0
+# Somebody may be asking a replaced one still; of those before it, nobody is.
+REPLACED_KEPT = 2
 
 
 class ProviderSource(Protocol):
@@ -54,7 +60,7 @@ class Embedders:
     of_settings: Callable[[str], Provider]
     make: Callable[[Provider, Space], Embedder]
     _made: dict[int, _Made] = field(default_factory=dict)
-    _replaced: list[Embedder] = field(default_factory=list)
+    _replaced: dict[int, list[Embedder]] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def of(self, space: Space) -> Embedder:
@@ -73,21 +79,25 @@ class Embedders:
                 made.looked_at = time.monotonic()
                 return made.embedder
             if made is not None:
-                self._replaced.append(made.embedder)  # somebody may be asking it just now
+                self._replaced.setdefault(space.id, []).append(made.embedder)
             embedder = self.make(provider, space)
             self._made[space.id] = _Made(provider, embedder, time.monotonic())
+            while len(self._replaced.get(space.id, ())) > REPLACED_KEPT:
+                await self._replaced[space.id].pop(0).close()
             return embedder
 
     async def close(self) -> None:
         """Closes all that were given out."""
-        embedders = [*self._replaced, *(made.embedder for made in self._made.values())]
+        replaced = [embedder for of_space in self._replaced.values() for embedder in of_space]
+        embedders = [*replaced, *(made.embedder for made in self._made.values())]
         self._made.clear()
         self._replaced.clear()
         await asyncio.gather(*(embedder.close() for embedder in embedders))
 
-    def known(self, provider_id: UUID | None) -> Provider | None:
-        """The provider of this id that an embedder was made of, if any."""
-        return next((made.provider for made in self._made.values() if made.provider.id == provider_id), None)
+    def known(self, kind: str, provider_id: UUID | None) -> Provider | None:
+        """The provider of this id (None: the settings', of which there is one of each kind) that is in use, if any."""
+        providers = (made.provider for made in self._made.values())
+        return next((one for one in providers if (one.kind, one.id) == (kind, provider_id)), None)
 
     async def provider_of(self, space: Space) -> Provider:
         """Who embeds for a space. Raises as `of` does."""
@@ -99,3 +109,43 @@ class Embedders:
                 f"the provider {provider.name} is switched off; run: winnow providers edit {provider.name} --active"
             )
         return provider
+
+
+def provider_behind_vectors(settings: Settings, kind: str) -> Provider:
+    """The settings' provider for vectors that are stored. A key that lies in the environment is no choice.
+
+    Raises:
+        SetupFault: the settings do not say any more which OpenAI-compatible server it was.
+    """
+    said = {"embedder", "openai_url", "openai_api_key"} & settings.model_fields_set
+    if kind == ProviderKind.OPENAI and not said:
+        raise SetupFault(
+            "the stored vectors are of a server that the settings named, and name no more; set WINNOW_OPENAI_URL "
+            "or WINNOW_OPENAI_API_KEY as before, or write it down (winnow providers add) and run: winnow model use"
+        )
+    return provider_of_settings(settings, ProviderKind(kind))
+
+
+def paced_embedder(
+    settings: Settings, database: Database, provider: Provider, model: str, *, space: Space | None = None
+) -> Embedder:
+    """One that keeps the provider's pace with all other processes.
+
+    With the prefixes of the space, and held to it, if it is for one. Raises as `build_embedder_of`.
+    """
+    pace = RateStore(
+        database,
+        pace_name(provider),
+        requests_per_minute=provider.requests_per_minute,
+        tokens_per_minute=provider.tokens_per_minute,
+    )
+    return build_embedder_of(
+        provider,
+        model,
+        first_timeout_seconds=settings.provider_first_timeout_seconds,
+        timeout_seconds=settings.provider_timeout_seconds,
+        document_prefix=space.identity.document_prefix if space else settings.document_prefix,
+        query_prefix=space.identity.query_prefix if space else settings.query_prefix,
+        fingerprint=space.fingerprint if space else None,
+        pace=pace,
+    )

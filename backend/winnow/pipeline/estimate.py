@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from winnow.domain.spaces import EmbedderIdentity
-    from winnow.providers.base import Embedder
+    from winnow.providers.base import Embedder, EmbeddingResult
     from winnow.storage.engine import Database
 
 SAMPLE_TEXTS = 20
@@ -203,6 +203,11 @@ async def _measure(database: Database, asked: Asked, weights: Mapping[Kind, Weig
 async def _ask(asked: Asked, texts: Sequence[str]) -> Use:
     began = time.perf_counter()
     result = await asked.embedder.embed(texts, input_type="document")
+    return use_of(asked, texts, result, seconds=time.perf_counter() - began)
+
+
+def use_of(asked: Asked, texts: Sequence[str], result: EmbeddingResult, *, seconds: float) -> Use:
+    """What it took to try a model out with these texts."""
     tokens = result.tokens
     if tokens is None:
         tokens = estimated_tokens(texts, prefix=asked.identity.document_prefix)
@@ -216,6 +221,6 @@ async def _ask(asked: Asked, texts: Sequence[str]) -> Use:
         texts=result.texts or len(texts),
         tokens=tokens,
         estimated=result.tokens is None,
-        seconds=time.perf_counter() - began,
+        seconds=seconds,
         price_usd=asked.price_usd(tokens),
     )

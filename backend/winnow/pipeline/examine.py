@@ -41,13 +41,13 @@ class Examining:
     Attributes:
         database: the one in use.
         queue: asks NATS. Raises QueueUnavailable.
-        model: the embedder's part.
+        model: makes the embedder's part. Raises WinnowError.
         data_dir: of the embedded servers; None: the servers are somebody else's.
     """
 
     database: Database
     queue: Callable[[], Awaitable[JetStreamFacts]]
-    model: ExaminingModel
+    model: Callable[[], Awaitable[ExaminingModel]]
     data_dir: Path | None
 
 
@@ -57,7 +57,7 @@ async def examine(tools: Examining) -> AsyncIterator[Finding]:
         ("database", _database(tools)),
         ("nats", _nats(tools)),
         ("disk", _disk(tools)),
-        ("model", tools.model.examine()),
+        ("model", _model(tools)),
     )
     for area, findings in parts:
         try:
@@ -77,16 +77,7 @@ async def _database(tools: Examining) -> AsyncIterator[Finding]:
     for finding in _settings(facts):
         yield finding
     yield await _indexes(tools, facts)
-    if facts.triggers_off:
-        names = ", ".join(facts.triggers_off)
-        yield wrong(
-            "database",
-            "triggers",
-            f"switched off: {names}; texts that change keep their old vectors",
-            "ALTER TABLE … ENABLE TRIGGER ALL",
-        )
-    else:
-        yield well("database", "triggers", "all on")
+    yield _triggers(facts)
     yield _clock(facts)
 
 
@@ -163,6 +154,19 @@ async def _indexes(tools: Examining, facts: DatabaseFacts) -> Finding:
     return well("database", "indexes", "all valid" if states else "made with the first vector")
 
 
+def _triggers(facts: DatabaseFacts) -> Finding:
+    off, missing = ", ".join(facts.triggers_off), ", ".join(facts.triggers_missing)
+    if not off and not missing:
+        return well("database", "triggers", "all on")
+    return wrong(
+        "database",
+        "triggers",
+        " and ".join([f"switched off: {off}"] * bool(off) + [f"missing: {missing}"] * bool(missing))
+        + "; texts that change keep their old vectors",
+        "restore them from a dump of the database" if missing else "ALTER TABLE … ENABLE TRIGGER ALL",
+    )
+
+
 def _clock(facts: DatabaseFacts) -> Finding:
     apart = abs(facts.now - time.time())
     if apart > CLOCKS_APART_SECONDS:
@@ -214,6 +218,12 @@ async def _nats(tools: Examining) -> AsyncIterator[Finding]:
             f"{facts.dead} tasks that nobody could read or finish",
             "read them with: nats stream view DEAD; no row is lost with them",
         )
+
+
+async def _model(tools: Examining) -> AsyncIterator[Finding]:
+    model = await tools.model()
+    async for finding in model.examine():
+        yield finding
 
 
 async def _disk(tools: Examining) -> AsyncIterator[Finding]:

@@ -3,21 +3,61 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 from typing_extensions import override
 
 from winnow.domain.usage import Noting
+from winnow.pipeline.estimate import use_of
+from winnow.providers.base import Embedder
 from winnow.storage.usage import note_use
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from winnow.domain.spaces import EmbedderIdentity
     from winnow.domain.usage import Use
+    from winnow.pipeline.estimate import Asked
+    from winnow.providers.base import EmbeddingResult, InputType
     from winnow.storage.engine import Database
 
 log = structlog.get_logger(__name__)
 
 FLUSH_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotedEmbedder(Embedder):
+    """An embedder that is tried out: what it takes is noted as a check.
+
+    Attributes:
+        asked: the embedder, and what it costs.
+        meter: who takes note.
+    """
+
+    asked: Asked
+    meter: Noting
+
+    @property
+    @override
+    def identity(self) -> EmbedderIdentity:
+        return self.asked.identity
+
+    @override
+    async def embed(self, texts: Sequence[str], *, input_type: InputType) -> EmbeddingResult:
+        """The embedder's own answer."""
+        began = time.perf_counter()
+        result = await self.asked.embedder.embed(texts, input_type=input_type)
+        self.meter.add(use_of(self.asked, texts, result, seconds=time.perf_counter() - began))
+        return result
+
+    @override
+    async def close(self) -> None:
+        """Nothing: it is somebody else's."""
 
 
 class Meter(Noting):
@@ -31,6 +71,7 @@ class Meter(Noting):
         self._flush_seconds = flush_seconds
         self._held: dict[Use, Use] = {}
         self._waiting: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     @override
     def add(self, use: Use) -> None:
@@ -45,19 +86,23 @@ class Meter(Noting):
             use = self._held.pop(sort)
             try:
                 await note_use(self._database, use)
-            except Exception as error:  # noqa: BLE001 - a disk that is full, or a server that may only be read, ends no search
+            except BaseException as error:
                 self._held[sort] = use + self._held[sort] if sort in self._held else use
+                if not isinstance(error, Exception):
+                    raise
+                # A disk that is full, or a server that may only be read, ends no search.
                 log.warning("usage.not_noted", reason=str(error))
                 return
 
     async def close(self) -> None:
         """Writes down the last of it; what the database does not take now is lost."""
+        self._closing.set()
         if self._waiting is not None:
-            self._waiting.cancel()
-            await asyncio.gather(self._waiting, return_exceptions=True)
+            await asyncio.wait([self._waiting])  # what it writes just now would be lost, or noted twice
         await self.flush()
 
     async def _flush_later(self) -> None:
-        while self._held:
-            await asyncio.sleep(self._flush_seconds)
+        while self._held and not self._closing.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._flush_seconds)
             await self.flush()

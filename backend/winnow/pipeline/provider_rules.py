@@ -30,7 +30,7 @@ MOST_KEY_CHARACTERS = 4096
 MOST_A_MINUTE = 1_000_000_000
 MOST_AT_ONCE = 256
 # Of a kind without a URL: where it usually is.
-USUAL_URLS = {ProviderKind.OLLAMA: "http://127.0.0.1:11434", ProviderKind.OPENAI: "https://api.openai.com/v1"}
+USUAL_URLS = {ProviderKind.OLLAMA: f"http://127.0.0.1:{OLLAMA_PORT}", ProviderKind.OPENAI: "https://api.openai.com/v1"}
 
 
 def valid_setup(setup: ProviderSetup, *, has_key: bool) -> ProviderSetup:

@@ -18,8 +18,9 @@ SELECT c.relname AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
 WHERE NOT i.indisvalid AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)
 
--- Which of our triggers are switched off: without them an edited text keeps its old vector.
--- name: triggers_off
-SELECT t.tgname AS name, t.tgrelid::regclass::text AS "table" FROM pg_trigger t
-JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
-WHERE NOT t.tgisinternal AND t.tgenabled = 'D'
+-- Which triggers ($2) of our tables ($1) are gone or do nothing: without them an edited text keeps its old vector.
+-- name: idle_triggers
+SELECT name, "table", t.oid IS NULL AS missing
+FROM unnest($1::text[]) AS "table" CROSS JOIN unnest($2::text[]) AS name
+LEFT JOIN pg_trigger t ON t.tgrelid = to_regclass('public.' || "table") AND t.tgname = name
+WHERE t.oid IS NULL OR t.tgenabled NOT IN ('O', 'A') ORDER BY "table", name
