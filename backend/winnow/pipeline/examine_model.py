@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from winnow.domain.findings import doubtful, well, wrong
-from winnow.errors import AnswerInvalid, SetupFault, WinnowError
+from winnow.errors import AnswerInvalid, SetupFault, SpaceMismatch, WinnowError
 from winnow.providers.base import ServedModel, fingerprint_of, same_model
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ TEXTS = (
     "ERROR 2025-01-01 12:00:00 worker-3: connection reset by peer",
 )
 LEAST_COSINE = 0.999
+ANOTHER_MODEL = "pull the old one again under its name, or change over: winnow model use …"
 COLD_SECONDS = 5.0
 SIZES = (1, 8, 32, 100)
 IN_FLIGHT = (1, 2, 4, 8)
@@ -80,8 +81,12 @@ class ExaminingModel:
                 yield wrong("model", "model", f"{name} is not for embeddings", "choose another: winnow model use …")
                 return
             yield well("model", "model", f"{name} is there")
-        async for finding in self._first_answer():
-            yield finding
+        try:
+            async for finding in self._first_answer():
+                yield finding
+        except SpaceMismatch as error:
+            yield wrong("model", "dimension", str(error), ANOTHER_MODEL)
+            return
         yield self._context(served)
         yield self._prefixes()
         yield await self._drift()
@@ -111,7 +116,7 @@ class ExaminingModel:
                 "dimension",
                 f"this is another model ({len(fingerprint)} dimensions) than the one of the stored vectors "
                 f"({self.space.dimensions})",
-                "pull the old one again under its name, or change over: winnow model use …",
+                ANOTHER_MODEL,
             )
 
     def _context(self, served: ServedModel) -> Finding:

@@ -139,10 +139,10 @@ class FailOver(Endpoint):
         await asyncio.gather(*(member.endpoint.close() for member in self._members))
 
     async def _recognised(self, member: _Member) -> None:
-        """One recognition for all who ask at the same time; the first of them pays. Raises as `_recognise` does."""
+        """One recognition for all who ask at the same time; no call is charged for it. Raises as `_recognise` does."""
         if member.recognition is None:
             name = f"recognise {member.endpoint.shown}"
-            member.recognition = asyncio.create_task(self._recognise(member), name=name)
+            member.recognition = asyncio.create_task(self._recognise(member), name=name, context=Context())
             member.recognition.add_done_callback(lambda _: self._end_recognition(member))
         await asyncio.shield(member.recognition)
 
