@@ -117,11 +117,11 @@ class Spaces:
             SpaceMismatch: nobody this process knows.
             SetupFault: its provider is gone, switched off, or its key cannot be read.
         """
-        if self._source is not None:
-            return await self._source.of(space)
-        if space.identity != self.embedder.identity:
+        if space.provider_id is None and space.identity == self.embedder.identity:
+            return self.embedder
+        if self._source is None:
             raise self._mismatch(space)
-        return self.embedder
+        return await self._source.of(space)
 
     def forget(self) -> None:
         """The space may have changed: ask the database again."""
