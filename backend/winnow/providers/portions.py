@@ -64,7 +64,12 @@ class PortionedRequests:
             raise
         if useless:
             raise _some_invalid(texts, found, useless)
-        return checked_vectors([found[text] for text in texts], expected=len(texts))
+        try:
+            return checked_vectors([found[text] for text in texts], expected=len(texts))
+        except SomeInvalid as error:
+            # Another portion's vectors may be the odd ones: what is asked for again is not paid for again.
+            self._keep({texts[place]: found[texts[place]] for place in error.bad})
+            raise
 
     async def _ask_portion(
         self,
