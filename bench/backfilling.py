@@ -17,7 +17,8 @@ from pgvector import Vector
 
 from winnow.domain.jobs import Kind, Lane
 from winnow.domain.spaces import EmbedderIdentity
-from winnow.pipeline.backfill import Plan, backfill
+from winnow.pipeline.backfill import backfill
+from winnow.pipeline.backfill_plan import Plan
 from winnow.storage.indexes import drop_index, graph_bytes, index_session, index_states
 from winnow.storage.spaces import create_space
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from bench.stage import Stage
     from bench.tables import Options
 
-    from winnow.pipeline.backfill import Progress
+    from winnow.pipeline.backfill_progress import Progress
 
 TARGET = 2.0
 MEBIBYTE = 2**20

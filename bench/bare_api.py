@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import sys
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import asyncpg
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from pydantic import BaseModel
+
+from winnow.sources.telegram import WEBHOOK_PATH
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,6 +52,13 @@ def bare_app(url: str) -> FastAPI:
     @app.post("/api/v1/messages", status_code=201)
     async def store(body: MessageIn) -> dict[str, int | None]:
         values = (body.channel, body.external_id, body.author, body.text, body.sent_at)
+        return {"id": await app.state.pool.fetchval(INSERT, *values)}
+
+    @app.post(WEBHOOK_PATH)
+    async def webhook(request: Request) -> dict[str, int | None]:
+        said = (await request.json())["message"]
+        sent_at = datetime.fromtimestamp(said["date"], UTC)
+        values = (str(said["chat"]["id"]), str(said["message_id"]), said["from"]["first_name"], said["text"], sent_at)
         return {"id": await app.state.pool.fetchval(INSERT, *values)}
 
     @app.get("/health/ready")

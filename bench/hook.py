@@ -115,7 +115,7 @@ async def _extract(
     chats = []
     for _, said in groupby(messages, key=lambda message: message.channel):
         chats.append((await ingest(silent_units(winnow), list(said), lane=Lane.LIVE)).ids)
-        await score_messages(winnow.database, chats[-1])
+        await score_messages(winnow.scoring(), chats[-1])
     units = TimedUnits(winnow, dispatcher=NowhereDispatcher() if silent else None)
     extractor = TimedExtractor(RuleExtractor(), units.clock, pause_seconds=pause_seconds)
     tools = replace(winnow.extracting(), units=units, extractor=extractor)

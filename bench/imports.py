@@ -11,9 +11,10 @@ from bench.stage import chat_files, messages_of, stage
 from bench.tables import Table, percentile, say
 from bench.throughput import copies_of
 
-from winnow.bootstrap import Servers, opened
+from winnow.bootstrap import opened
 from winnow.embedded.postgres import DATABASE
 from winnow.pipeline.import_files import How, import_files
+from winnow.servers import Servers
 from winnow.storage.migrate import migrate
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from bench.tables import Table, percentile, say
 from winnow.api.server import listen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from bench.tables import Options
 
@@ -55,18 +55,19 @@ async def run(options: Options) -> list[Table]:
     )
     rounds, seconds = options.count(5, 2), options.count(4, 1)
     for processes, remark in (((("api",),), ""), ((("api",), ("worker",)), ", a worker beside")):
-        async with stage(*processes, log_level="info") as made, _bare(made.servers.database_url) as bare_url:
+        async with stage(*processes, log_level="info") as made, bare(made.servers.database_url) as bare_url:
             for at_once in AT_ONCE:
                 pairs = [
                     [await _load(url, messages, at_once, seconds) for url in (bare_url, made.api_url)]
                     for _ in range(rounds)
                 ]
-                table.rows.append(_row(f"{at_once}{remark}", pairs))
+                table.rows.append(row(f"{at_once}{remark}", pairs))
                 say(f"ingest: {table.rows[-1]}")
     return [table]
 
 
-def _row(name: str, pairs: Sequence[Sequence[Load]]) -> tuple[str | int | float, ...]:
+def row(name: str, pairs: Sequence[Sequence[Load]]) -> tuple[str | int | float, ...]:
+    """The table's line of rounds taken in turn: the bare endpoint's first, then Winnow's."""
     rates = [sorted(pair[side].rate for pair in pairs)[len(pairs) // 2] for side in (0, 1)]
     slow = [percentile([wait for pair in pairs for wait in pair[side].waits], 0.99) * 1000 for side in (0, 1)]
     count = sum(len(load.waits) for pair in pairs for load in pair)
@@ -74,7 +75,8 @@ def _row(name: str, pairs: Sequence[Sequence[Load]]) -> tuple[str | int | float,
 
 
 @asynccontextmanager
-async def _bare(database_url: str) -> AsyncIterator[str]:
+async def bare(database_url: str) -> AsyncIterator[str]:
+    """The URL of the least endpoint, in a process of its own."""
     with listen("127.0.0.1", 0) as bound:
         port = bound.getsockname()[1]
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.bare_api", database_url, str(port))
@@ -118,17 +120,29 @@ def _bodies(messages: Sequence[IncomingMessage], channel: str) -> list[bytes]:
 
 
 async def _post(url: str, bodies: Sequence[bytes], until: float, waits: list[float]) -> None:
-    """Over a plain socket: a client library takes more processor time than the endpoint."""
+    own, number = uuid4().hex, 0
+
+    def following() -> bytes:
+        nonlocal number
+        number += 1
+        body = bodies[number % len(bodies)].replace(b'"%s"', f'"{own}{number}"'.encode())
+        return HEAD % len(body) + body
+
+    await post(url, following, until, waits, status=201)
+
+
+async def post(url: str, following: Callable[[], bytes], until: float, waits: list[float], *, status: int) -> None:
+    """One request after the other on one connection, which must all be answered so; `waits` gets each one's seconds.
+
+    Over a plain socket: a client library takes more processor time than the endpoint.
+    """
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    own, number = uuid4().hex, 0
     try:
         while (now := time.perf_counter()) < until:
-            number += 1
-            body = bodies[number % len(bodies)].replace(b'"%s"', f'"{own}{number}"'.encode())
-            writer.write(HEAD % len(body) + body)
+            writer.write(following())
             answer = await reader.readuntil(b"\r\n\r\n")
-            if not answer.startswith(b"HTTP/1.1 201"):
+            if not answer.startswith(b"HTTP/1.1 %d" % status):
                 raise RuntimeError(f"the endpoint answered {answer[:100]!r}")
             length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
             await reader.readexactly(length)

@@ -1,13 +1,13 @@
 """What Winnow's way to a model server costs over the official clients, and whether it grows with the calls.
 
-One server without a fingerprint, at the pace of this process alone: a pace that processes share costs nothing where
-there are no limits, and else a short transaction for each request.
+As a worker is built: held to the fingerprint of a space, at the pace that all processes share by way of PostgreSQL.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -17,41 +17,53 @@ import openai
 import orjson
 import psutil
 from bench.model_server import Manner, model_server
+from bench.stage import stage
 from bench.tables import Table, say
 
 from winnow.domain.providers import Provider, ProviderKind
-from winnow.providers.factory import build_embedder_of
+from winnow.domain.spaces import Space
+from winnow.providers.base import fingerprint_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from bench.tables import Options
 
+    from winnow.bootstrap import Winnow
     from winnow.providers.base import Embedder
 
 TEXTS = 100
 DIMENSIONS = 1032  # the next to 1,024 that the server can put together in base64
 TARGET = 0.05
+NEVER_REACHED = 10_000_000
 MEBIBYTE = 2**20
 
 
 async def run(options: Options) -> list[Table]:
-    async with model_server(Manner(dimensions=DIMENSIONS)) as url:
-        return [await _overhead(url, options), await _growth(url, options)]
+    async with model_server(Manner(dimensions=DIMENSIONS)) as url, stage() as on:
+        return [await _overhead(on.winnow, url, options), await _growth(on.winnow, url, options)]
 
 
-async def _overhead(url: str, options: Options) -> Table:
+async def _overhead(winnow: Winnow, url: str, options: Options) -> Table:
     table = Table(
         title=f"One call with {TEXTS} texts, {DIMENSIONS:,} dimensions, at a server that takes next to no time",
         columns=("way", "median ms", "p90 ms", "over the client"),
-        notes=[f"Target: less than {TARGET:.0%} over the client. Negative: quicker, for answers are decoded raw."],
+        notes=[
+            f"Target: less than {TARGET:.0%} over the client. Negative: quicker, for answers are decoded raw.",
+            f"Limited: {NEVER_REACHED:,} requests a minute were set; each request asks PostgreSQL whether it may go.",
+        ],
     )
     rounds, calls = options.count(20, 5), options.count(25, 10)
     for kind in (ProviderKind.OPENAI, ProviderKind.OLLAMA):
-        async with _bare(kind, url) as bare, _ours(kind, url) as ours:
+        async with (
+            _bare(kind, url) as bare,
+            _ours(winnow, kind, url) as ours,
+            _ours(winnow, kind, url, requests_per_minute=NEVER_REACHED) as limited,
+        ):
             ways: dict[str, Callable[[list[str]], Awaitable[object]]] = {
                 **bare,
-                f"Winnow to {kind.value}": lambda texts, ours=ours: ours.embed(texts, input_type="document"),  # type: ignore[misc]
+                f"Winnow to {kind.value}": partial(ours.embed, input_type="document"),
+                "the same, limited": partial(limited.embed, input_type="document"),
             }
             found: dict[str, list[float]] = {name: [] for name in ways}
             for number in range(rounds):
@@ -75,7 +87,7 @@ async def _times(ask: Callable[[list[str]], Awaitable[object]], calls: int, *, s
     return times
 
 
-async def _growth(url: str, options: Options) -> Table:
+async def _growth(winnow: Winnow, url: str, options: Options) -> Table:
     calls = options.count(10_000, 1_000)
     table = Table(
         title=f"{calls:,} calls with {TEXTS} texts each by one process",
@@ -84,10 +96,10 @@ async def _growth(url: str, options: Options) -> Table:
     )
     process = psutil.Process()
     for kind in (ProviderKind.OPENAI, ProviderKind.OLLAMA):
-        async with _ours(kind, url) as ours:
+        async with _ours(winnow, kind, url) as ours:
             for call in range(1, calls + 1):
                 await ours.embed(_texts(str(call)), input_type="document")
-                if call in {calls // 10, calls // 2, calls}:
+                if call in {calls // 5, calls // 2, calls}:
                     port = int(url.rsplit(":", 1)[1])
                     connections = [
                         getattr(found.raddr, "port", None) for found in process.net_connections("tcp")
@@ -103,15 +115,20 @@ def _texts(seed: str) -> list[str]:
 
 
 @asynccontextmanager
-async def _ours(kind: ProviderKind, url: str) -> AsyncIterator[Embedder]:
+async def _ours(
+    winnow: Winnow, kind: ProviderKind, url: str, *, requests_per_minute: int | None = None
+) -> AsyncIterator[Embedder]:
     where = f"{url}/v1" if kind is ProviderKind.OPENAI else url
-    embedder = build_embedder_of(
-        Provider(kind=kind, name=kind.value, urls=(where,)), "bench", first_timeout_seconds=60, timeout_seconds=60
-    )
+    provider = Provider(kind=kind, name=kind.value, urls=(where,), requests_per_minute=requests_per_minute)
+    unheld = winnow.embedder_of(provider, "bench")
+    fingerprint = await fingerprint_of(unheld)
+    space = Space(id=1, identity=unheld.identity, dimensions=DIMENSIONS, fingerprint=tuple(fingerprint))
+    held = winnow.embedder_of(provider, "bench", space=space)
     try:
-        yield embedder
+        yield held
     finally:
-        await embedder.close()
+        await unheld.close()
+        await held.close()
 
 
 @asynccontextmanager

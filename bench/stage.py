@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from winnow.api.server import listen, url_of
-from winnow.bootstrap import opened, servers_for
+from winnow.bootstrap import opened
 from winnow.cli.children import Children
 from winnow.domain.jobs import Kind, Lane
 from winnow.domain.messages import IncomingMessage
@@ -23,6 +23,7 @@ from winnow.errors import InvalidInput
 from winnow.logs import configure_logging
 from winnow.pipeline.embed import embed_rows
 from winnow.queue.workers import list_workers
+from winnow.servers import servers_for
 from winnow.settings import Settings, load_settings
 from winnow.sources.recognise import open_source
 from winnow.storage.migrate import migrate
@@ -30,7 +31,8 @@ from winnow.storage.migrate import migrate
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from winnow.bootstrap import Servers, Winnow
+    from winnow.bootstrap import Winnow
+    from winnow.servers import Servers
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "json-ld-minutes"
 CHATS = ("*.log", "*.jsonl", "*.txt")

@@ -226,7 +226,7 @@ async def _parts(made: Stage, paths: Sequence[Path], copies: int) -> Table:
     timed = Spaces(winnow.database, TimedEmbedder(winnow.embedder, clock))
     embedding = replace(winnow.embedding(), store=TimedStore(winnow, clock), spaces=timed)
     extracting = replace(winnow.extracting(), units=units, extractor=TimedExtractor(RuleExtractor(), clock))
-    broker.state.tools = Tools(database=winnow.database, embedding=embedding, extracting=extracting)
+    broker.state.tools = Tools(scoring=winnow.scoring(), embedding=embedding, extracting=extracting)
     stop = asyncio.Event()
     started = time.perf_counter()
     working = asyncio.create_task(work(winnow, [Lane.BULK], stop), name="worker")

@@ -11,23 +11,33 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from winnow.domain.jobs import Lane
-from winnow.domain.providers import Provider, ProviderKind
-from winnow.domain.spaces import Wish
-from winnow.domain.usage import Tariff
-from winnow.embedded.instance import DataFolder, Instance, RunningServers
-from winnow.embedded.postgres import forget_client_variables, little_room
-from winnow.errors import DatabaseUnavailable, InvalidSettings, QueueUnavailable, SetupFault
+from winnow.domain.providers import TRAITS, Provider, ProviderKind
+from winnow.domain.scoring import ScoreRules
+from winnow.domain.spaces import Role, Wish
+from winnow.domain.usage import Purpose, Tariff
+from winnow.errors import QueueUnavailable
 from winnow.pipeline.backfill import Backfilling
+from winnow.pipeline.channels import Channelling
 from winnow.pipeline.choices import Choosing
 from winnow.pipeline.embed import Embedding
-from winnow.pipeline.embedders import Embedders, paced_embedder, provider_behind_vectors
+from winnow.pipeline.embedders import (
+    Embedders,
+    embedder_at,
+    is_remote_provider,
+    paced_embedder,
+    paced_language_model,
+    provider_behind_vectors,
+    ways_of,
+)
 from winnow.pipeline.estimate import Asked
 from winnow.pipeline.examine import Examining
 from winnow.pipeline.examine_model import ExaminingModel
 from winnow.pipeline.extract import Extracting
-from winnow.pipeline.metering import Meter, NotedEmbedder
+from winnow.pipeline.metering import Meter, NotedEmbedder, NotedLanguageModel
 from winnow.pipeline.overview import Overviewing
 from winnow.pipeline.providers import Registry
+from winnow.pipeline.score import Scoring
+from winnow.pipeline.score_by_model import ModelScorer, scorer_of
 from winnow.pipeline.search import Searching
 from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
@@ -47,6 +57,7 @@ from winnow.queue.lanes import LANES
 from winnow.queue.middleware import LogContextMiddleware
 from winnow.queue.view import JetStreamView
 from winnow.secrets import secrets_of
+from winnow.servers import external_servers
 from winnow.storage.embeddings import EmbeddingStore
 from winnow.storage.engine import Database
 from winnow.storage.extraction import ExtractionStore
@@ -60,82 +71,12 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from winnow.domain.spaces import Space
+    from winnow.pipeline.choices import Choice
     from winnow.pipeline.overview import QueueView
-    from winnow.providers.base import Embedder, ModelCatalogue
+    from winnow.providers.base import Embedder, LanguageModel, ModelCatalogue
+    from winnow.providers.ways import Ways
+    from winnow.servers import Servers
     from winnow.settings import Settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Servers:
-    """Where PostgreSQL and NATS are. `instance` is the data folder's, when they are embedded."""
-
-    database_url: str
-    nats_url: str
-    instance: Instance | None = None
-
-
-def external_servers(settings: Settings) -> Servers | None:
-    """The servers named by DATABASE_URL and NATS_URL; None when neither is set.
-
-    Raises:
-        InvalidSettings: only one of the two is set.
-    """
-    if settings.database_url is None and settings.nats_url is None:
-        return None
-    if settings.database_url is None or settings.nats_url is None:
-        missing = "NATS_URL" if settings.nats_url is None else "DATABASE_URL"
-        raise InvalidSettings(
-            f"{missing} is not set: set both DATABASE_URL and NATS_URL to use your own servers, or neither to use "
-            "the embedded ones"
-        )
-    return Servers(database_url=settings.database_url.get_secret_value(), nats_url=settings.nats_url.get_secret_value())
-
-
-def running_servers(settings: Settings) -> Servers:
-    """External servers, or those of the instance that runs on the data folder just now.
-
-    Raises:
-        SetupFault: neither.
-    """
-    if external := external_servers(settings):
-        return external
-    running = DataFolder(settings.data_dir).read()
-    if running is None:
-        raise SetupFault(
-            f"no Winnow runs on {settings.data_dir}; start one with `winnow up`, or set DATABASE_URL and NATS_URL"
-        )
-    forget_client_variables()
-    return _of(running, None)
-
-
-@asynccontextmanager
-async def servers_for(settings: Settings, *, attach: bool = True, fresh: bool = False) -> AsyncIterator[Servers]:
-    """External servers; or those of the data folder, started for as long as the block lasts when nobody runs them.
-
-    Args:
-        settings: which.
-        attach: use the servers of another process when one runs them.
-        fresh: make a folder that no Winnow has run in yet one of ours; those who do not attach always do.
-
-    Raises:
-        InvalidSettings: no Winnow has run in the data folder yet, and this is not to make one.
-        DataFolderInUse: somebody runs them, and `attach` is False.
-        EmbeddedServerFailed: they do not come up.
-    """
-    if external := external_servers(settings):
-        yield external
-        return
-    async with Instance(settings.data_dir, attach=attach, fresh=fresh or not attach) as instance:
-        try:
-            yield _of(instance.servers, instance)
-        except DatabaseUnavailable as error:
-            if little := little_room(settings.data_dir):
-                raise DatabaseUnavailable(f"{error} Most likely {settings.data_dir} is full: {little}.") from error
-            raise
-
-
-def _of(running: RunningServers, instance: Instance | None) -> Servers:
-    return Servers(database_url=running.database_url, nats_url=running.nats_url, instance=instance)
 
 
 @dataclass(slots=True)
@@ -145,8 +86,10 @@ class Winnow:
     settings: Settings
     servers: Servers
     database: Database
+    ways: Ways
     embedder: Embedder
     brokers: dict[Lane, JetStreamBroker]
+    scorer: ModelScorer | None = field(init=False)
     spaces: Spaces = field(init=False)
     embeddings: EmbeddingStore = field(init=False)
     extractions: ExtractionStore = field(init=False)
@@ -163,8 +106,15 @@ class Winnow:
         self.embeddings = EmbeddingStore(self.database, large_writes=max(2, self.settings.bulk_concurrency // 2))
         self.extractions = ExtractionStore(self.database)
         self.meter = Meter(self.database)
+        self.scorer = self._scorer()
         self.dispatcher = TaskDispatcher(self.brokers)
-        self.units = UnitsOfWork(self.database, self.dispatcher, batch_size=self.settings.batch_size)
+        self.units = UnitsOfWork(
+            self.database,
+            self.dispatcher,
+            batch_size=self.settings.batch_size,
+            rules=self.score_rules if self.scorer is None else None,
+            thresholds=self.score_rules,
+        )
         for lane, broker in self.brokers.items():
             register_tasks(broker)
             broker.state.tools = self.task_tools()
@@ -196,11 +146,41 @@ class Winnow:
 
     def embedder_of(self, provider: Provider, model: str, *, space: Space | None = None) -> Embedder:
         """One with this model of this provider; with the prefixes of the space, and held to it, if it is for one."""
-        return paced_embedder(self.settings, self.database, provider, model, space=space)
+        return paced_embedder(self.settings, self.ways, provider, model, space=space)
+
+    def language_model_of(self, provider: Provider, model: str, purpose: Purpose) -> LanguageModel:
+        """This model of this provider, noted as asked for that purpose, at the pace of all who ask it."""
+        made = paced_language_model(self.settings, self.ways, provider, model)
+        return NotedLanguageModel(
+            model=made,
+            named=model,
+            purpose=purpose,
+            provider=provider,
+            tariff=self.tariff_of(provider),
+            worker=self.worker,
+            meter=self.meter,
+        )
+
+    def _scorer(self) -> ModelScorer | None:
+        def make(provider: Provider, model: str) -> LanguageModel:
+            return self.language_model_of(provider, model, Purpose.SCORE)
+
+        return scorer_of(self.settings, make=make, database=self.database)
 
     def catalogue_of(self, provider: Provider) -> ModelCatalogue:
         """Of the models of the provider's server."""
-        return build_catalogue(provider)
+        return build_catalogue(provider, ways=self.ways)
+
+    def asked(self, choice: Choice, embedder: Embedder) -> Asked:
+        """What it would cost to have this choice's embedder asked."""
+        return Asked(
+            embedder=embedder,
+            tariff=self.tariff_of(choice.provider),
+            worker=self.worker,
+            provider_id=choice.provider.id,
+            provider_name=choice.provider.name,
+            remote=is_remote_provider(choice.provider),
+        )
 
     def choosing(self) -> Choosing:
         """For naming models."""
@@ -235,6 +215,8 @@ class Winnow:
         if self._queue_started:
             await asyncio.gather(*(broker.shutdown() for broker in self.brokers.values()))
         await self.meter.close()
+        if self.scorer is not None:
+            await self.scorer.model.close()
         await self.spaces.close()
         await self.database.close()
 
@@ -254,13 +236,22 @@ class Winnow:
     def _is_own_service(self, kind: str, provider_id: UUID | None) -> bool:
         """Whether a provider (None: the settings' own) is the service of the company whose protocol it speaks."""
         provider = self._source.known(kind, provider_id)
-        if provider is None and provider_id is None and self.embedder.identity.provider == kind == ProviderKind.OPENAI:
+        if provider is None and provider_id is None and self.embedder.identity.provider == kind and kind in TRAITS:
             provider = self._provider_of_settings(kind)
         return provider is not None and is_own_service(provider)
 
     def task_tools(self) -> Tools:
         """What tasks are given."""
-        return Tools(database=self.database, embedding=self.embedding(), extracting=self.extracting())
+        return Tools(scoring=self.scoring(), embedding=self.embedding(), extracting=self.extracting())
+
+    @property
+    def score_rules(self) -> ScoreRules:
+        """By which messages are scored."""
+        return ScoreRules(signal_from=self.settings.signal_from, weak_from=self.settings.weak_from)
+
+    def scoring(self) -> Scoring:
+        """For scoring and linking messages in this process."""
+        return Scoring(database=self.database, units=self.units, rules=self.score_rules, model=self.scorer)
 
     def embedding(self) -> Embedding:
         """For embedding rows in this process."""
@@ -283,6 +274,7 @@ class Winnow:
             lease_seconds=self.settings.lease_seconds,
             window_messages=self.settings.window_messages,
             window_context=self.settings.window_context,
+            rules=self.score_rules,
         )
 
     def searching(self) -> Searching:
@@ -295,6 +287,10 @@ class Winnow:
             meter=self.meter,
             tariff=self.tariff(),
         )
+
+    def channelling(self) -> Channelling:
+        """For choosing what is done with a channel."""
+        return Channelling(database=self.database, embeddings=self.embeddings, spaces=self.spaces)
 
     def backfilling(self) -> Backfilling:
         """For backfills."""
@@ -310,6 +306,7 @@ class Winnow:
         """For the sweeper."""
         return Sweeping(
             database=self.database,
+            units=self.units,
             embeddings=self.embeddings,
             extractions=self.extractions,
             spaces=self.spaces,
@@ -337,18 +334,23 @@ class Winnow:
         return Examining(
             database=self.database,
             queue=lambda: jetstream_facts(client),
-            model=lambda: self._examining_model(measure=measure),
+            model=lambda role: self._examining_model(role, measure=measure),
             data_dir=self.settings.data_dir if external_servers(self.settings) is None else None,
         )
 
-    async def _examining_model(self, *, measure: bool) -> ExaminingModel:
-        space = await self.spaces.current()
+    async def _examining_model(self, role: Role, *, measure: bool) -> ExaminingModel | None:
+        space = (await self.spaces.all()).get(role)
+        if space is None and role != Role.ACTIVE:
+            return None
         embedder = await self.spaces.embedder_of(space) if space else self.embedder
         provider = await self._source.provider_of(space) if space else None
         if provider is None:
             provider = provider_behind_vectors(self.settings, embedder.identity.provider)
         asked = Asked(embedder=embedder, tariff=self.tariff_of(provider), worker=self.worker, provider_id=provider.id)
+        several = provider.urls if len(provider.urls) > 1 else ()
         return ExaminingModel(
+            area="model" if role == Role.ACTIVE else "next model",
+            servers={url: embedder_at(self.settings, provider, url, embedder.identity) for url in several},
             embedder=NotedEmbedder(asked=asked, meter=self.meter),
             space=space,
             catalogue=self.catalogue_of(provider),
@@ -374,12 +376,14 @@ def build(settings: Settings, servers: Servers, *, pool_size: int = 10) -> Winno
         broker.add_middlewares(LogContextMiddleware())
         brokers[lane] = broker
     database = Database(servers.database_url, pool_size=pool_size)
+    ways = ways_of(database)
     kind, model = parse_embedder(settings.embedder)
     return Winnow(
         settings=settings,
         servers=servers,
         database=database,
-        embedder=paced_embedder(settings, database, provider_of_settings(settings, kind), model),
+        ways=ways,
+        embedder=paced_embedder(settings, ways, provider_of_settings(settings, kind), model),
         brokers=brokers,
     )
 

@@ -44,7 +44,16 @@ class ProviderTimeout(ProviderUnavailable):
 
 
 class ProviderBusy(Transient):
-    """The model server is busy or limits the rate."""
+    """The model server is busy or limits the rate.
+
+    `limits` are those that its answer told beside the refusal, if it did: `RateLimits`, of which nothing is known here.
+    """
+
+    def __init__(
+        self, message: str | None = None, *, retry_after_seconds: float | None = None, limits: object = None
+    ) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.limits = limits
 
 
 class DatabaseUnavailable(Transient):
@@ -65,6 +74,10 @@ class RowsInHand(Transient):
 
 class QueueUnavailable(Transient):
     """NATS does not answer; start it, or check NATS_URL."""
+
+
+class TelegramUnavailable(Transient):
+    """Telegram does not answer, or wants to be asked more slowly."""
 
 
 class Permanent(WinnowError):
@@ -141,6 +154,14 @@ class SpaceMismatch(SetupFault):
     """The chosen embedder makes vectors of another space than the stored ones."""
 
 
+class TelegramRefused(SetupFault):
+    """Telegram refuses what it was asked for."""
+
+
+class WebhookSet(TelegramRefused):
+    """Telegram sends this bot's updates to a webhook, and gives them to nobody who asks."""
+
+
 class InvalidInput(Permanent):
     """What was given cannot be read."""
 
@@ -151,8 +172,24 @@ class ProviderNotFound(InvalidInput):
     """There is no such provider."""
 
 
+class MessageNotFound(InvalidInput):
+    """There is no such message."""
+
+
+class ChannelNotFound(InvalidInput):
+    """There is no such channel."""
+
+
 class ProviderRefused(InvalidInput):
-    """What is said of a provider is well written, and cannot be all the same: a taken name, a forbidden address."""
+    """What is said of a provider cannot be, for example a forbidden address."""
+
+
+class ProviderConflict(ProviderRefused):
+    """What is said of a provider does not go with what is stored: a taken name, a key that was given for elsewhere."""
+
+
+class ChangeRefused(InvalidInput):
+    """The model cannot be changed so as things stand."""
 
 
 class InvalidSettings(InvalidInput):

@@ -6,8 +6,10 @@ import base64
 import binascii
 import contextlib
 import difflib
+import hashlib
+import hmac
 import os
-from dataclasses import dataclass
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,15 +17,19 @@ from urllib.parse import urlsplit
 
 import platformdirs
 from dotenv import dotenv_values
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from winnow.errors import InvalidSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
 SECRET_BYTES = 32
+# As @BotFather gives them: 123456789:AAE… Nothing else can become part of a URL.
+BOT_TOKEN = re.compile(r"\d{1,20}:[A-Za-z0-9_-]{20,200}", re.ASCII)
+WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
+CHAT_IDS = re.compile(r"-?\d{1,18}(\s*,\s*-?\d{1,18})*\s*,?", re.ASCII)
 Seconds = Annotated[float, Field(gt=0, le=1_000_000)]
 
 
@@ -72,6 +78,20 @@ class Settings(BaseSettings):
     )
     api_concurrency: int = Field(64, ge=1, le=1000, description="Requests in hand at once; others wait their turn.")
 
+    # Telegram
+    telegram_token: SecretStr | None = Field(
+        None, description="The bot's token from @BotFather: for the webhook and `winnow telegram …`."
+    )
+    telegram_secret: SecretStr | None = Field(
+        None, description="What Telegram sends with each update to the webhook; unset: made from the token."
+    )
+    telegram_chats: str | None = Field(
+        None, description="Ids of the chats that are read, with commas between them; unset: all that the bot is in."
+    )
+    telegram_api_url: str = Field(
+        "https://api.telegram.org", description="Bot API server; another than Telegram's if you run your own."
+    )
+
     # models
     embedder: str = Field(
         "local",
@@ -115,6 +135,13 @@ class Settings(BaseSettings):
     bulk_concurrency: int = Field(4, ge=1, le=256, description="Tasks at once on the bulk lane, in one worker.")
     batch_size: int = Field(100, ge=1, le=2048, description="Rows in one embedding task.")
     max_attempts: int = Field(3, ge=1, description="Tries for a text that is itself at fault.")
+
+    # scoring
+    signal_from: float = Field(0.5, ge=0, le=1, description="Importance from which a message is signal.")
+    weak_from: float = Field(
+        0.2, ge=0, le=1, description="Importance from which it is no noise; from noise nothing is extracted."
+    )
+    scorer: str = Field("rules", description="`rules`, or the model that scores: `ollama:MODEL`, `openai:MODEL`.")
 
     # extraction
     extraction_threshold: int = Field(10, ge=1, description="Unclaimed messages in a channel that start an extraction.")
@@ -171,6 +198,47 @@ class Settings(BaseSettings):
             raise ValueError("this is no secret of 32 bytes in base64; make one with: openssl rand -base64 32")
         return value
 
+    @field_validator("telegram_token")
+    @classmethod
+    def _token_of_a_bot(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not BOT_TOKEN.fullmatch(value.get_secret_value()):
+            raise ValueError("this is no token of a bot; copy it whole from @BotFather: digits, a colon, 35 characters")
+        return value
+
+    @field_validator("telegram_secret")
+    @classmethod
+    def _secret_of_a_webhook(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not WEBHOOK_SECRET.fullmatch(value.get_secret_value()):
+            raise ValueError("Telegram takes 1 to 256 characters of A-Z a-z 0-9 _ -; leave it unset, or mend it")
+        return value
+
+    @field_validator("telegram_chats")
+    @classmethod
+    def _chats(cls, value: str | None) -> str | None:
+        if value is not None and not CHAT_IDS.fullmatch(value.strip()):
+            raise ValueError("write the chats' ids with commas between them, for example -1001234567890,42")
+        return value
+
+    @field_validator("telegram_api_url")
+    @classmethod
+    def _address_of_telegram(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value.strip())
+            more = parts.username or parts.password or parts.query or parts.fragment
+            known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and not more
+        except ValueError:  # its port is no number
+            known = False
+        if not known:
+            raise ValueError("this is no address of a Bot API server; write https://host, without a user or a query")
+        return value.strip().rstrip("/")
+
+    @field_validator("weak_from")
+    @classmethod
+    def _below_signal(cls, value: float, info: ValidationInfo) -> float:
+        if value > info.data.get("signal_from", 1):
+            raise ValueError(f"{value:g} is above WINNOW_SIGNAL_FROM; choose one below it")
+        return value
+
     @field_validator("lanes")
     @classmethod
     def _known_lanes(cls, value: str) -> str:
@@ -189,6 +257,19 @@ class Settings(BaseSettings):
     def secret_keys(self) -> tuple[SecretStr, ...]:
         """What keys are encrypted with: the first encrypts, all decrypt; none: a file in the data folder has them."""
         return tuple(map(SecretStr, _split(self.secret_key))) if self.secret_key else ()
+
+    @property
+    def telegram_webhook_secret(self) -> SecretStr | None:
+        """What Telegram is told to send with each update: the chosen one, or one that follows from the token."""
+        if self.telegram_secret or not self.telegram_token:
+            return self.telegram_secret
+        token = self.telegram_token.get_secret_value().encode()
+        return SecretStr(hmac.new(token, b"winnow telegram webhook", hashlib.sha256).hexdigest())
+
+    @property
+    def telegram_chat_ids(self) -> frozenset[int]:
+        """The chats that are read; none: all are."""
+        return frozenset(int(one) for one in (self.telegram_chats or "").split(",") if one.strip())
 
     @property
     def on_loopback(self) -> bool:
@@ -231,7 +312,7 @@ def load_settings(**overrides: object) -> Settings:
     """
     try:
         given = {name: value for name, value in overrides.items() if value is not None}
-        _refuse_unknown([*os.environ, *_env_file_values()])
+        _refuse_unknown([*os.environ, *env_file_values()])
         return Settings(_env_file=_env_file(), **given)  # type: ignore[arg-type]
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"the file .env of this folder cannot be read: {error}") from error
@@ -241,66 +322,10 @@ def load_settings(**overrides: object) -> Settings:
         ) from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownSetting:
-    """A setting as `winnow settings` shows it: its variable, its value without secrets, and where that came from."""
-
-    name: str
-    value: str | None
-    origin: str
-
-
-def show_settings(settings: Settings, **overrides: object) -> list[ShownSetting]:
-    """Every setting, in the order they are declared; `overrides` as they were given to `load_settings`."""
-    places: list[tuple[str, Mapping[str, str | None]]] = [
-        ("environment", dict(os.environ)),
-        (".env", _env_file_values()),
-    ]
-    return [
-        ShownSetting(
-            name=variables_of(name)[0],
-            value=_without_secrets(name, getattr(settings, name)),
-            origin="command line" if overrides.get(name) is not None else _origin(name, places),
-        )
-        for name in Settings.model_fields
-    ]
-
-
 def variables_of(name: str) -> list[str]:
     """The environment variables that a field is read from, the usual one first."""
     aliases = getattr(Settings.model_fields[name].validation_alias, "choices", [])
     return [alias for alias in aliases if alias.isupper()] or [f"WINNOW_{name.upper()}"]
-
-
-def _origin(name: str, places: Sequence[tuple[str, Mapping[str, str | None]]]) -> str:
-    for place, values in places:
-        present = {variable.upper() for variable, value in values.items() if value}
-        for variable in variables_of(name):
-            if variable in present:
-                return place if variable == variables_of(name)[0] else f"{place}, {variable}"
-    return "default"
-
-
-def _without_secrets(name: str, value: object) -> str | None:
-    if value is None:
-        return None
-    text = value.get_secret_value() if isinstance(value, SecretStr) else _plain(value)
-    if name.endswith("_url"):
-        return _without_credentials(text)
-    return "***" if isinstance(value, SecretStr) else text
-
-
-def _without_credentials(url: str) -> str:
-    """The URL as it may be shown: a password may hold slashes, blanks and further @, and stand in the query too."""
-    scheme, slashes, rest = url.partition("://") if "://" in url else ("", "", url)
-    credentials, at, place = rest.rpartition("@")
-    host, question, query = place.partition("?")
-    hidden = "&".join(f"{part.partition('=')[0]}=***" for part in query.split("&")) if query else ""
-    return f"{scheme}{slashes}{'***' if credentials else ''}{at}{host}{question}{hidden}"
-
-
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _refuse_unknown(names: Iterable[str]) -> None:
@@ -319,7 +344,8 @@ def _env_file() -> Path | None:
     return None
 
 
-def _env_file_values() -> dict[str, str | None]:
+def env_file_values() -> dict[str, str | None]:
+    """The variables in `.env` of the working folder; none where there is none."""
     path = _env_file()
     return dotenv_values(path) if path else {}
 

@@ -62,8 +62,9 @@ def __getattr__(name: str) -> JetStreamBroker:
     lanes = {f"broker_{lane.value}": lane for lane in Lane}
     if name not in lanes:
         raise AttributeError(name)
-    from winnow.bootstrap import build, running_servers  # noqa: PLC0415 - only here is anything built on import
+    from winnow.bootstrap import build  # noqa: PLC0415 - only here is anything built on import
     from winnow.logs import configure_logging  # noqa: PLC0415
+    from winnow.servers import running_servers  # noqa: PLC0415
     from winnow.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()

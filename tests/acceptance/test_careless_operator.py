@@ -220,7 +220,7 @@ def test_a_disk_that_fills_up_costs_no_row_and_all_goes_on_once_there_is_room(an
             down = eventually(lambda: (done := another.run("status")).code and done, "the database fell")
             assert isinstance(down, Finished)
             assert re.search(rf"Most likely {another.data} is full: \d MB are free", down.sentence)
-            assert "No space left on device" in up.output
+            up.wait_for("No space left on device")
 
             (disk / "junk").unlink()
             eventually(lambda: post(up, "after", 20).status_code == 201, "the database is back")

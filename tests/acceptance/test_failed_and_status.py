@@ -216,13 +216,15 @@ async def test_the_status_shows_what_stops_embedding_and_what_it_saved(
     )
     await sql.execute("INSERT INTO counters (name, value) VALUES ('embed.saved', 1234)")
     shown, as_json = own.run_in_turn(Call("status", COLUMNS="120"), Call("status", "--json"))
-    lines = dict(line.split(maxsplit=1) for line in shown.out.splitlines() if line)
+    told_of = [line.strip().split(maxsplit=1) for line in shown.out.splitlines() if line]
+    lines = dict(reversed(told_of))
     assert lines["total"].split()[:3] == ["embedded", "pending", "processing"]
     assert lines["messages"].split() == ["4", "0", "1", "0", "1", "2", "0"]
+    assert ["messages", "4 waiting"] in told_of, "their states, too"
     assert re.match(r"for 1 min 1\d s: it is busy \(ProviderBusy\); next look in (1\d|20) s", lines["paused"])
     assert lines["saved"].startswith("1,234 vectors copied")
     assert lines["failed"].split(";")[0] == "3 rows"
-    assert re.match(r"messages for 1 h( \d s)? +$", lines["oldest"])
+    assert re.match(r"messages for 1 h( \d s)?$", lines["oldest"])
     assert steers(shown.out) == []
     told = as_json.json
     assert told["embeddings"]["messages"]["in_hand"] == 0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import signal
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
-from plugins.program import Call
+from plugins.program import Call, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,3 +110,64 @@ def test_what_cannot_be_chosen_is_refused(winnow: Program, running: Up, half: Pa
     for words, done in zip(mistakes.values(), all_done, strict=True):
         assert done.code == 2
         assert words in done.sentence
+
+
+def stored_of(running: Up, channel: str) -> int:
+    """How many messages of the channel are stored, by a look that takes no process."""
+
+    async def look() -> int:
+        connection = await asyncpg.connect(running.state["database_url"])
+        try:
+            stored: int = await connection.fetchval("SELECT count(*) FROM messages WHERE channel = $1", channel)
+            return stored
+        finally:
+            await connection.close()
+
+    return asyncio.run(look())
+
+
+def test_an_import_that_is_killed_or_interrupted_goes_on_where_it_was(
+    winnow: Program, running: Up, tmp_path: Path
+) -> None:
+    count, path = 30_000, tmp_path / "result.json"
+    unfinished = winnow.sql("SELECT count(*) FROM import_progress")  # others' files
+    entry = {"type": "message", "date_unixtime": "1769936400", "from": "Ann", "from_id": "user1", "text": " "}
+    messages = [{"id": number, **entry} for number in range(count)]  # blank ones give the workers nothing to do
+    path.write_text(json.dumps({"name": "Long", "type": "private_group", "id": 77, "messages": messages}))
+    killed = winnow.start("import", str(path))
+    eventually(lambda: stored_of(running, "export:-77") > 1000, "some of it is stored")
+    assert killed.end(signal.SIGKILL) == -signal.SIGKILL
+    before = stored_of(running, "export:-77")
+    interrupted = winnow.start("import", str(path))
+    eventually(lambda: stored_of(running, "export:-77") > before + 1000, "more of it is stored")
+    assert interrupted.end(signal.SIGINT) == 130
+    (line,) = interrupted.output.splitlines()
+    assert line.startswith("interrupted: ")
+    assert line.endswith("the same command goes on from there")
+    done = winnow.run("import", "--json", str(path))
+    assert (done.code, done.json["messages"], done.json["blank"]) == (0, count, count)
+    assert done.json["resumed"] >= before + 1000
+    assert done.json["known"] <= 1000
+    assert stored_of(running, "export:-77") == count
+    assert winnow.sql("SELECT count(*) FROM import_progress") == unfinished
+
+
+def test_the_help_names_every_format(winnow: Program) -> None:
+    told = " ".join(winnow.run("import", "--help").out.replace("│", " ").split())
+    for name in ("Telegram Desktop", "Slack", "WhatsApp", "Signal", "mbox", "CSV", "IRC", "JSON Lines"):
+        assert name in told
+
+
+def test_a_dry_run_begins_no_data_and_says_what_is_in_the_files(another: Program, tmp_path: Path) -> None:
+    chat = tmp_path / "chat.jsonl"
+    line = '{{"sent_at": "2026-01-31T09:3{}:00Z", "author": "ada", "channel": "#dry", "text": "x"}}\n'
+    chat.write_text("".join(line.format(number) for number in range(3)) + "broken\n")
+    done = another.run("import", "--dry-run", str(chat))
+    assert done.code == 1
+    assert done.out.splitlines() == [
+        "1 file: 3 messages; nothing is stored, for this is a dry run",
+        "from 2026-01-31 09:30 UTC to 2026-01-31 09:32 UTC, by 1 person",
+        "  3  #dry",
+        "lines that could not be read: 1",
+    ]
+    assert not another.data.exists()

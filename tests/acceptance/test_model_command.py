@@ -9,11 +9,12 @@ import pytest
 
 from plugins._entering import at_terminal
 from plugins.pipeline import add_messages
-from plugins.program import eventually
+from plugins.program import Call, eventually
 
 if TYPE_CHECKING:
     import asyncpg
 
+    from plugins.model_servers import OllamaServer
     from plugins.model_servers_chat import OllamaChatServer, OpenAIChatServer
     from plugins.program import Program
 
@@ -93,6 +94,10 @@ async def test_interrupted_it_goes_on_and_pays_for_nothing_twice(
     started = own.start("model", "use", MODEL, "--yes")
     eventually(lambda: len(ollama_chat_server.answered) > 60, "some are embedded")
     assert started.end(signal.SIGINT) == 130
+    assert f"To go on: winnow model use {MODEL}; to give it up: winnow model cancel" in started.output
+    third = own.run("model", "use", "ollama:all-minilm", "--yes")
+    assert (third.code, third.out) == (2, ""), "nothing is estimated"
+    assert f"finish it: winnow model use {MODEL}" in third.sentence
     other = own.run("model", "use", "local", "--yes")
     assert other.code == 0, "the active model is asked for: nothing is to be done"
     assert "a change to ollama:nomic-embed-text is under way" in own.run("model", "back", "--yes").sentence
@@ -187,3 +192,89 @@ async def test_the_advice_names_what_the_setting_understands(
     assert f"set it to {setting}," in told.err
     same = own.run("model", "use", name, "--yes", WINNOW_EMBEDDER=setting, WINNOW_OPENAI_URL=openai_chat_server.url)
     assert (same.code, "WINNOW_EMBEDDER" in same.err) == (0, False)
+
+
+async def test_models_go_by_their_provider_s_name_and_one_is_the_active_one(
+    own: Program, sql: asyncpg.Connection, ollama_chat_server: OllamaChatServer
+) -> None:
+    await add_messages(sql, ["one", "two"])
+    own.run_in_turn(
+        Call("backfill", "--inline"),
+        Call("providers", "add", "gpu", "--kind", "ollama", "--url", ollama_chat_server.url, "--model", "all-minilm"),
+        Call("providers", "add", "spare", "--kind", "ollama", "--url", ollama_chat_server.url),
+        Call("providers", "check", "gpu"),
+    )
+    ollama_chat_server.models = {"nomic-embed-text", "all-minilm"}
+    used = own.run("model", "use", "gpu:nomic-embed-text:latest", "--yes")
+    assert "nobody is paid for gpu:nomic-embed-text\n" in used.out
+    listed = own.run("model", "list", "--json").json
+    roles = {model["name"]: model["role"] for model in listed}
+    assert len(roles) == len(listed)
+    assert {name: role for name, role in roles.items() if role} == {
+        "local": "previous", "gpu:nomic-embed-text": "active",
+    }  # fmt: skip
+    assert {"spare:nomic-embed-text", "gpu:all-minilm"} <= set(roles)
+    by_name = {model["name"]: model for model in listed}
+    assert by_name["gpu:all-minilm"]["dimensions"] == 64, "a check found that, whatever its card says"
+    assert by_name["local"]["price_usd_per_million_tokens"] == 0
+    status, as_json, usage, estimate = own.run_in_turn(
+        Call("status"),
+        Call("status", "--json", WINNOW_EMBEDDER="local"),
+        Call("usage", "--by", "model"),
+        Call("backfill", "--dry-run"),
+    )
+    assert "gpu:nomic-embed-text, 64 dimensions" in status.out
+    assert (as_json.json["embedder"], as_json.json["space"]) == ("gpu:nomic-embed-text", "gpu:nomic-embed-text")
+    assert {"gpu:nomic-embed-text", "local"} <= {line.split(" ")[0] for line in usage.out.splitlines()}
+    assert "nobody is paid for gpu:nomic-embed-text" in estimate.out
+
+
+async def test_what_the_list_shows_of_a_change_goes_on_with_it_though_its_server_was_away(
+    own: Program, sql: asyncpg.Connection, ollama_chat_server: OllamaChatServer
+) -> None:
+    await add_messages(sql, [f"text {number}" for number in range(600)])
+    assert own.run("backfill", "--inline").code == 0
+    add = ("providers", "add", "gpu", "--kind", "ollama", "--url", ollama_chat_server.url)
+    assert own.run(*add).code == 0
+    ollama_chat_server.delay_seconds = 0.2
+    started = own.start("model", "use", "gpu:nomic-embed-text", "--yes")
+    eventually(lambda: len(ollama_chat_server.answered) > 60, "some are embedded")
+    assert started.end(signal.SIGINT) == 130
+    ollama_chat_server.delay_seconds = 0
+    elsewhere = {"WINNOW_OLLAMA_URL": "http://127.0.0.1:9"}
+    for url in ("http://127.0.0.1:9", ollama_chat_server.url):
+        await sql.execute("UPDATE llm_providers SET urls = ARRAY[$1]", url)
+        listed = own.run("model", "list", "--json", **elsewhere).json
+        assert [model["name"] for model in listed if model["role"] == "building"] == ["gpu:nomic-embed-text"]
+    assert own.run("model", "use", "gpu:nomic-embed-text", "--yes", **elsewhere).code == 0
+    provider = "SELECT p.name FROM embedding_spaces s JOIN llm_providers p ON p.id = s.provider_id"
+    assert await sql.fetchval(f"{provider} WHERE s.status = 'active'") == "gpu"
+
+
+async def test_the_doctor_looks_at_each_server_and_at_the_next_model(
+    own: Program, sql: asyncpg.Connection, ollama_chat_server: OllamaChatServer, ollama_server: OllamaServer
+) -> None:
+    await add_messages(sql, ["one"])
+    assert own.run("backfill", "--inline").code == 0
+    urls = [ollama_chat_server.url, ollama_server.url, "http://127.0.0.1:9"]
+    at = [argument for url in urls for argument in ("--url", url)]
+    added, checked = own.run_in_turn(
+        Call("providers", "add", "gpu", "--kind", "ollama", "--model", "nomic-embed-text", *at),
+        Call("providers", "check", "gpu"),
+    )
+    assert (added.code, checked.code) == (0, 0)
+    assert checked.out.startswith("warning  gpu: 2 of 3 servers answer; nomic-embed-text makes vectors of 64 dimen")
+    assert "Ollama at http://127.0.0.1:9 does not answer" in checked.out
+    row = await sql.fetchval("SELECT id FROM llm_providers")
+    await sql.execute(
+        "INSERT INTO embedding_spaces (provider, model, dimensions, status, provider_id, document_prefix, "
+        "query_prefix) "
+        "VALUES ('ollama', 'nomic-embed-text', 64, 'building', $1, 'search_document: ', 'search_query: ')",
+        row,
+    )
+    ollama_server.dimensions = 12
+    found = {(each["area"], each["name"]): each for each in own.run("doctor", "--json").json}
+    assert found["model", "dimension"]["level"] == "ok"
+    levels = [found["next model", f"server {url}"]["level"] for url in urls]
+    assert levels == ["ok", "wrong", "warning"]
+    assert "gpu:nomic-embed-text is there" in found["next model", "model"]["says"]

@@ -84,9 +84,13 @@ async def test_a_provider_s_life(admin: Asked, ollama_server: OllamaServer) -> N
     assert (row["name"], row["has_key"], row["active"], row["checked_at"]) == ("gpu", False, True, None)
     checked = admin("POST", f"{one}/check")
     assert checked.json() == {
-        "passed": True, "said": "the server answers; bge-m3 makes vectors of 64 dimensions", "dimensions": 64,
+        "passed": True, "said": "the server answers; bge-m3 makes vectors of 64 dimensions", "warning": False,
+        "dimensions": 64,
     }  # fmt: skip
-    assert admin("GET", one).json()["check_passed"] is True
+    before = admin("GET", one).json()
+    assert before["check_passed"] is True
+    assert admin("PATCH", one, {}).json() == admin("PATCH", one, {"urls": [ollama_server.url]}).json() == before
+    assert admin("GET", "/gpu").json() == before
     edited = admin("PATCH", one, {"chat_model": "qwen3:8b", "at_once": 2.0, "query_prefix": ""}).json()
     assert (edited["chat_model"], edited["at_once"], edited["query_prefix"]) == ("qwen3:8b", 2, "")
     assert (edited["embedding_model"], edited["check_passed"]) == ("bge-m3", None)
@@ -94,7 +98,9 @@ async def test_a_provider_s_life(admin: Asked, ollama_server: OllamaServer) -> N
     assert (cleared["chat_model"], cleared["active"]) == (None, False)
     assert admin("GET").json()["items"] == [cleared]
     assert admin("DELETE", one).status_code == 204
-    for method, path in (("GET", one), ("DELETE", one), ("POST", f"{one}/check"), ("GET", f"/{uuid4()}")):
+    nobodys = ("/gpu", f"/{uuid4()}", "/GPU", "/%00", f"/{'x' * 1000}")
+    gone = [("GET", one), ("DELETE", one), ("POST", f"{one}/check"), *(("GET", path) for path in nobodys)]
+    for method, path in gone:
         assert "there is no provider" in problem(admin(method, path), 404)
     assert "there is no provider" in problem(admin("PATCH", one, {"at_once": 1}), 404)
 
@@ -118,25 +124,25 @@ async def test_who_may_read_may_not_change(api: tuple[Running, str], admin: Aske
 
 
 MISTAKES: list[tuple[dict[str, Any], int, str]] = [
-    ({"urls": ["http://169.254.169.254"]}, 409, "link-local"),
-    ({"urls": ["http://0xa9fea9fe/v1"]}, 409, "link-local"),
+    ({"urls": ["http://169.254.169.254"]}, 422, "link-local"),
+    ({"urls": ["http://0xa9fea9fe/v1"]}, 422, "link-local"),
     ({"urls": ["http://user:hunter2@gpu1"]}, 422, "urls"),
-    ({"urls": ["ftp://gpu1"]}, 422, "urls"),
-    ({"urls": []}, 422, "urls"),
+    ({"urls": ["ftp://gpu1"]}, 422, "urls.0: write it like http://gpu1:11434"),
+    ({"urls": []}, 422, "urls: give 1 or more"),
     ({"urls": ["http://gpu1"] * 9}, 422, "urls"),
-    ({"name": "local"}, 409, "not local"),
-    ({"name": "GPU"}, 422, "name"),
-    ({"kind": "local"}, 422, "kind"),
-    ({"kind": "openai", "urls": ["https://api.openai.com/v1"]}, 409, "wants a key"),
+    ({"name": "local"}, 422, "not local"),
+    ({"name": "GPU"}, 422, "name: it has 1 to 64 of a-z"),
+    ({"kind": "local"}, 422, "kind: choose ollama or openai"),
+    ({"kind": "openai", "urls": ["https://api.openai.com/v1"]}, 422, "wants a key"),
     ({"embedding_model": "a b"}, 422, "embedding_model"),
     ({"at_once": 0}, 422, "at_once"),
-    ({"at_once": "2"}, 422, "at_once"),
+    ({"at_once": "2"}, 422, "at_once: give a whole number"),
     ({"api_key": ""}, 422, "api_key"),
     ({"api_key": "hunter2" * 1000}, 422, "api_key"),
-    ({"api_key": "hunter2 hunter2"}, 409, "a key has"),
+    ({"api_key": "hunter2 hunter2"}, 422, "a key has"),
     ({"api_key": ["hunter2"]}, 422, "api_key"),
     ({"api_key": {"hunter2": "hunter2"}}, 422, "api_key"),
-    ({"apikey": "hunter2"}, 422, "apikey"),
+    ({"apikey": "hunter2"}, 422, "apikey: there is no such member"),
 ]
 
 

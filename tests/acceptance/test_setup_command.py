@@ -116,10 +116,12 @@ async def test_nothing_is_sent_to_a_remote_server_before_the_yes(
 ) -> None:
     variables = {"OPENAI_BASE_URL": remote.url, "OPENAI_API_KEY": KEY, "NO_PROXY": "*", "no_proxy": "*"}
     assert own.run("setup", **variables).code == 2
-    assert at_terminal(own, "setup", typed="n\n", **variables)[0] == 0
+    code, shown = at_terminal(own, "setup", typed="n\n", **variables)
+    assert (code, f"left alone: openai at {remote.url}; nothing was sent there" in shown) == (0, True)
     assert (remote.visits, await providers(sql)) == (0, [])
-    code, shown = at_terminal(own, "setup", typed="y\n", **variables)
+    code, shown = at_terminal(own, "setup", typed="y\nn\n", **variables)
     assert (code, KEY in shown) == (0, False)
+    assert "nothing is changed; later: winnow model use openai:text-embedding-3-small" in shown
     assert await providers(sql) == [("openai", [remote.url], "text-embedding-3-small", True)]
     assert remote.visits > 0
 
@@ -142,10 +144,15 @@ async def test_a_person_chooses_and_is_told_what_is_wrong(
     openai_server.api_key = "another"
     openai_server.behave("key_refused", words=f"Incorrect API key provided: {KEY}")
     variables = {"OLLAMA_HOST": ollama.url, "OPENAI_BASE_URL": openai_server.url, "OPENAI_API_KEY": KEY}
-    code, shown = at_terminal(own, "setup", typed="y\nn\n", **variables)
+    code, shown = at_terminal(own, "setup", typed="y\nn\ny\n", **variables)
     assert code == 0
     assert [name for name, *_ in await providers(sql)] == ["ollama"]
     assert KEY not in shown
+    assert f"left alone: openai at {openai_server.url}\r\n" in shown
+    assert shown.index("nobody is paid for ollama:mxbai-embed-large") < shown.index("change over to ollama:mxbai-embed")
+    assert "ollama:mxbai-embed-large embeds and searches now" in shown
+    again = at_terminal(own, "setup", typed="y\nn\n", **variables)
+    assert (again[0], "change over" in again[1]) == (0, False), "that is chosen already"
     wrong = own.run("setup", "--yes", **variables | {"OLLAMA_HOST": NOBODY})
     assert wrong.code == 1
     assert "not written down: ollama: Ollama at http://127.0.0.1:9 does not answer" in wrong.err

@@ -89,7 +89,7 @@ class Checkout:
         (venv / "bin").mkdir(parents=True)
         packages = self._variables.get("PYTHONPATH", "").rpartition(os.pathsep)[2]
         path = os.pathsep.join(filter(None, [str(self.folder / "backend"), packages]))
-        for name, words in (("python", ""), ("winnow", "-m winnow.cli.main")):
+        for name, words in (("python", ""), ("winnow", "-m winnow.cli.entry")):
             program = venv / "bin" / name
             program.write_text(f'#!/bin/sh\nPYTHONPATH="{path}" exec "{self._interpreter}" {words} "$@"\n')
             program.chmod(0o755)

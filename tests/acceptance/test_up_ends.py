@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -10,8 +11,6 @@ import psutil
 from plugins.program import eventually, gone
 
 if TYPE_CHECKING:
-    import psutil
-
     from plugins.program import Program, Up
 
 SERVERS = ("postgres", "nats-server")
@@ -62,7 +61,7 @@ def test_what_is_killed_is_started_again_or_cleaned_up_and_no_row_is_lost(anothe
     everything = first.processes()
     servers = own_servers(first)
     assert sorted(process.name() for process in servers) == ["nats-server", "postgres"]
-    children = [process for process in everything.values() if "winnow.cli.main" in process.cmdline()]
+    children = [process for process in everything.values() if "winnow.cli.entry" in process.cmdline()]
     assert len(children) == 3
     first.send(signal.SIGKILL)
     first.wait()
@@ -103,11 +102,19 @@ def test_a_command_without_a_running_instance_starts_the_servers_for_itself(anot
     assert gone(everything), psql.output
 
 
+def until_connected(clients: int) -> str:
+    """Returns once there are so many clients of this database, the one that asks among them."""
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'psql'"
+    look = "PERFORM pg_sleep(0.1); PERFORM pg_stat_clear_snapshot();"
+    return f"DO $$ BEGIN WHILE ({count}) <> {clients} LOOP {look} END LOOP; END $$"
+
+
 def test_a_command_lets_others_finish_that_attached_to_its_servers(another: Program) -> None:
     assert another.run("migrate").code == 0
-    holder = another.start("psql", "-c", "SELECT pg_sleep(4)")
+    holder = another.start("psql", "-c", until_connected(2))
     eventually(lambda: with_backend(holder), "psql is connected")
-    guest = another.start("psql", "-At", "-c", "SELECT pg_sleep(6)", "-c", "SELECT 'finished'")
+    alone = ("-c", until_connected(1), "-c", "SELECT pg_sleep(2)", "-c", "SELECT 'finished'")
+    guest = another.start("psql", "-At", *alone)
     assert guest.wait() == 0, guest.output
     assert "finished" in guest.output
     assert holder.wait() == 0, holder.output
@@ -141,4 +148,7 @@ def test_variables_of_another_postgresql_do_not_disturb(another: Program) -> Non
 
 def with_backend(psql: Any) -> list[Any]:
     processes = list(psql.processes().values())
-    return processes if any(process.name() == "psql" for process in processes) else []
+    with suppress(psutil.NoSuchProcess):  # it starts servers, which takes more processes that come and go
+        if any(process.name() == "psql" for process in processes):
+            return processes
+    return []

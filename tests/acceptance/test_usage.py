@@ -46,13 +46,13 @@ async def test_usage_is_shown_to_people_and_programs(own: Program, database: Dat
         Call("usage", "--by", "model", "--days", "1", "--json"),
     )
     lines = [line.split() for line in shown.out.splitlines()]
-    assert ["small", "3", "4", "5", "1", "1,200", "2.0", "$12.50"] in lines
+    assert ["openai:small", "3", "4", "5", "1", "1,200", "2.0", "$12.50"] in lines
     assert ["total", "6", "8", "11", "2", "≈", "1,234", "4.0", "at", "least", "$12.50"] in lines
     assert next(line for line in lines if "≈" in line)[-1] == "–"
     assert "\x1b[31m" not in shown.out
     assert "total" not in alone.out, "one day is its own total"
     told = as_json.json
-    assert [item["name"] for item in told["items"]] == ["of \x1b[31m tomorrow", "small"]
+    assert [item["name"] for item in told["items"]] == ["openai:of \x1b[31m tomorrow", "openai:small"]
     assert (told["total"]["price_usd"], told["total"]["price_complete"], told["total"]["tokens"]) == (12.5, False, 1234)
 
 

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from typing_extensions import override
 
 from plugins._wire import Handle, Listener, Reply, _Handler
-from plugins.model_servers import Behaviour, Misbehaviour, ModelServer, OllamaServer, OpenAIServer
+from plugins.misbehaviour import Behaviour, Misbehaviour
+from plugins.model_servers import ModelServer, OllamaServer, OpenAIServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,8 +11,6 @@ a wrong clock must be there before anything is imported. When the orders end, so
 
 from __future__ import annotations
 
-import gc
-import importlib
 import json
 import os
 import random
@@ -21,23 +19,12 @@ import sys
 from typing import Any, BinaryIO, NoReturn
 
 from chaos import doomed_worker
-
-# With all that each of them imports in turn, and what is imported only when it is used.
-IMPORTED = (
-    "anyio._backends._asyncio",
-    "openai.resources.embeddings",
-    "winnow.api.server",
-    "winnow.cli.main",
-    "winnow.providers.ollama",
-    "winnow.providers.openai",
-)
+from plugins._loaded import load
 
 
 def main() -> None:
     """Imports what all processes need, then takes orders."""
-    for name in IMPORTED:
-        importlib.import_module(name)
-    gc.freeze()
+    load()
     living: set[int] = set()
     answer({})
     while line := sys.stdin.buffer.readline():

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plugins.program import FOREIGN
+from plugins.program import clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,7 +82,7 @@ class Nursery:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # One thread for the mathematics: there must be no other when the process forks.
-            env={**_clean_environment(), "PYTHONPATH": str(TESTS), "OPENBLAS_NUM_THREADS": "1"},
+            env={**clean_environment(), "PYTHONPATH": str(TESTS), "OPENBLAS_NUM_THREADS": "1"},
             cwd="/",  # no .env lies there
             start_new_session=True,
         )
@@ -93,7 +93,7 @@ class Nursery:
         self._started += 1
         output = self._outputs / f"{self._started}-{name}.log"
         output.touch()
-        environment = {**_clean_environment(), **variables}
+        environment = {**clean_environment(), **variables}
         order = {"start": list(command), "environment": environment, "output": str(output), "fresh": fresh}
         return Child(self, name, self._order(order)["pid"], output)
 
@@ -122,7 +122,3 @@ class Nursery:
         assert self._process.stdout is not None
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         return answer
-
-
-def _clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}

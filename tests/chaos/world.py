@@ -28,10 +28,11 @@ from nats.js.errors import NotFoundError
 
 from chaos.account import Account, Disturbance, Evidence, settle_account
 from chaos.record import INSERTS, Event, Row, read_record, read_rows
-from winnow.bootstrap import Servers, opened
+from winnow.bootstrap import opened
 from winnow.domain.jobs import EmbedJob, Kind, Lane, in_batches
 from winnow.queue.lanes import LANES
 from winnow.queue.streams import DEAD_STREAM, STREAM
+from winnow.servers import Servers
 from winnow.settings import Settings
 
 if TYPE_CHECKING:

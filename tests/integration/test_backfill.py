@@ -26,7 +26,8 @@ from plugins.pipeline import (
 )
 from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.errors import QueueUnavailable, SpaceMismatch, TextRefused
-from winnow.pipeline.backfill import Backfilling, Plan
+from winnow.pipeline.backfill import Backfilling
+from winnow.pipeline.backfill_plan import Plan
 from winnow.pipeline.embed import Embedded, embed_rows
 
 if TYPE_CHECKING:
@@ -310,7 +311,7 @@ async def test_a_worker_killed_in_the_middle_leaves_the_rest_to_this_process(
     async with winnow_over(database_url, nats_url, **settings) as winnow:
         await winnow.spaces.ours()
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "winnow.cli.main", "worker", "--lanes", "bulk",
+            sys.executable, "-m", "winnow.cli.entry", "worker", "--lanes", "bulk",
             env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         try:

@@ -16,7 +16,8 @@ from plugins.indexes import assert_searches_are_right, definition, free, state_o
 from plugins.jetstream import eventually
 from plugins.pipeline import RecordingDispatcher, SteeredEmbedder, add_messages, another
 from winnow.domain.jobs import Kind
-from winnow.pipeline.backfill import Backfilling, Plan
+from winnow.pipeline.backfill import Backfilling
+from winnow.pipeline.backfill_plan import Plan
 from winnow.pipeline.embed import embed_rows
 from winnow.pipeline.indexing import Load, building_after_is_cheaper, mend_indexes
 from winnow.storage.indexes import build_memory_bytes, graph_bytes
@@ -220,7 +221,7 @@ async def test_the_real_program_killed_in_the_middle_leaves_nothing_that_is_not_
     }
     with (tmp_path / "output").open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "winnow.cli.main", "backfill", "--inline",
+            sys.executable, "-m", "winnow.cli.entry", "backfill", "--inline",
             env=environment, stdout=output, stderr=output,
         )  # fmt: skip
     try:

@@ -15,7 +15,8 @@ from plugins.jetstream import eventually
 from plugins.pipeline import RecordingDispatcher, SteeredEmbedder, add_messages, add_row, another, come_due
 from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.errors import ProviderUnavailable
-from winnow.pipeline.backfill import Backfilling, Plan
+from winnow.pipeline.backfill import Backfilling
+from winnow.pipeline.backfill_plan import Plan
 from winnow.pipeline.embed import embed_rows
 from winnow.storage.backfill import BatchStanding, standing_of_batches
 
@@ -174,14 +175,18 @@ async def test_workers_that_are_gone_while_the_server_is_away_are_not_waited_for
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tools, _ = worked
-    workforce = Workforce()
     monkeypatch.setattr("winnow.pipeline.backfill.QUIET_SECONDS", 0.1)
     await tools.embedding.spaces.ours()
     await add_messages(sql, ["text 1", "text 2"])
     goes_away(embedder)
-    following = asyncio.create_task(heard.run(replace(tools, workforce=workforce), Plan(batch_size=1)))
+
+    class Leaving(Workforce):
+        @override
+        async def present(self, lane: Lane) -> bool:
+            return AWAY not in heard.words
+
+    following = asyncio.create_task(heard.run(replace(tools, workforce=Leaving()), Plan(batch_size=1)))
     await eventually(lambda: AWAY in heard.words)
-    workforce.there = False
     comes_back(embedder)
     await come_due(sql)
     done = await following

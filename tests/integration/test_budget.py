@@ -14,9 +14,10 @@ from plugins.jetstream import eventually
 from plugins.pipeline import RecordingDispatcher, SteeredEmbedder, add_atom, add_messages, serving, winnow_over
 from winnow.domain.budget import Budget
 from winnow.domain.jobs import Kind, Lane
-from winnow.domain.usage import NOTHING, Pricing, Tariff, estimated_tokens
+from winnow.domain.usage import NOTHING, Pricing, Tariff, tokens_by_bytes
 from winnow.errors import InvalidInput, ProviderUnavailable
-from winnow.pipeline.backfill import Backfilling, Plan
+from winnow.pipeline.backfill import Backfilling
+from winnow.pipeline.backfill_plan import Plan
 from winnow.pipeline.budget import account
 from winnow.pipeline.embed import embed_rows
 from winnow.pipeline.estimate import Asked, estimate
@@ -117,7 +118,7 @@ async def test_only_what_will_be_asked_for_is_counted(
     )
     found = await estimate(database, asked, sample=False)
     assert (found.rows, found.texts) == (5, 3)
-    assert found.tokens == estimated_tokens(["one", "two words", "title\ncontent"])
+    assert found.tokens == tokens_by_bytes(["one", "two words", "title\ncontent"])
     assert found.tokens_basis == "one token for 4 bytes"
     only = await estimate(database, asked, kinds=[Kind.ATOMS], sample=False)
     assert (only.rows, only.texts) == (1, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -28,11 +28,11 @@ from winnow.providers.ollama_catalogue import failed_pull
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from plugins.model_servers import Misbehaviour
+    from plugins.misbehaviour import Misbehaviour
     from plugins.model_servers_chat import ChatServer
     from winnow.providers.base import LanguageModel, ModelCatalogue
 
-TIMEOUTS = {"first_timeout_seconds": 5.0, "timeout_seconds": 5.0}
+TIMEOUTS: Any = {"first_timeout_seconds": 5.0, "timeout_seconds": 5.0}
 
 
 def ollama_at(*urls: str) -> Provider:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import traceback
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ from winnow.providers.ollama_client import OllamaServer as OllamaConnection
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from plugins.model_servers import Misbehaviour
+    from plugins.misbehaviour import Misbehaviour
     from plugins.model_servers_chat import OllamaChatServer
 
 SCHEMA = {"type": "object", "properties": {"what": {"type": "string"}}, "required": ["what"]}
@@ -253,13 +252,6 @@ async def test_the_first_answer_may_take_longer_than_the_later_ones(ollama_chat_
     with pytest.raises(ProviderUnavailable, match=r"no answer within 0\.2 s"):
         await chat.complete(system="", prompt="too slow now", max_output_tokens=10)
     await chat.close()
-
-
-async def test_prompts_are_asked_one_by_one(ollama_chat_server: OllamaChatServer, chat: OllamaChat) -> None:
-    ollama_chat_server.delay_seconds = 0.05
-    await asyncio.gather(*(chat.complete(system="", prompt=f"{n}", max_output_tokens=10) for n in range(4)))
-    assert ollama_chat_server.in_flight_most == 1
-    assert len(ollama_chat_server.requests) == 4
 
 
 async def test_the_prompt_is_in_no_error_and_no_log(

@@ -30,7 +30,7 @@ from winnow.providers.openai_client import OpenAIServer as OpenAIConnection
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from plugins.model_servers import Misbehaviour
+    from plugins.misbehaviour import Misbehaviour
     from plugins.model_servers_chat import OpenAIChatServer, Refusable
 
 KEY = "sk-very-secret-0123456789"
@@ -211,12 +211,6 @@ async def test_each_failure_has_its_error_and_is_not_tried_again_by_the_client(
     assert type(caught.value) is error
     assert len(openai_chat_server.requests) == 1
     assert (await chat.complete(system="", prompt="x", schema=SCHEMA, max_output_tokens=10)).text == "{}"
-
-
-async def test_a_short_rate_limit_is_waited_out(openai_chat_server: OpenAIChatServer, chat: OpenAIChat) -> None:
-    openai_chat_server.fail_next("rate_limited", headers={"retry-after-ms": "20"})
-    assert (await chat.complete(system="", prompt="x", max_output_tokens=10)).text == "{}"
-    assert len(openai_chat_server.requests) == 2
 
 
 async def test_the_first_answer_may_take_longer_than_the_later_ones(openai_chat_server: OpenAIChatServer) -> None:

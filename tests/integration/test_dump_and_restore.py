@@ -17,7 +17,8 @@ from plugins.postgres import TEMPLATE, LoopThread, _open_folder, _quick_folder, 
 from plugins.used import DIMENSIONS, TEXTS, columns_of, fill, rows_of, schema_of, states
 from winnow.domain.jobs import Kind
 from winnow.embedded.postgres import EmbeddedPostgres, programs_folder
-from winnow.pipeline.backfill import Plan, backfill
+from winnow.pipeline.backfill import backfill
+from winnow.pipeline.backfill_plan import Plan
 from winnow.pipeline.search import search
 from winnow.storage.engine import libpq_variables
 from winnow.storage.migrate import check, migrate, newest_revision, require_newest

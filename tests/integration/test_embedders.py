@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from typing_extensions import override
 
 from plugins.pipeline import SteeredEmbedder, add_messages, vector_in
-from winnow.bootstrap import Servers, build
+from winnow.bootstrap import build
 from winnow.domain.jobs import Kind
 from winnow.domain.providers import Provider, ProviderKind
 from winnow.domain.spaces import EmbedderIdentity, Space
@@ -21,6 +21,7 @@ from winnow.pipeline.embed import embed_rows
 from winnow.pipeline.embedders import Embedders
 from winnow.pipeline.providers import create_provider, edit_provider
 from winnow.pipeline.remodel import begin_change
+from winnow.servers import Servers
 from winnow.settings import Settings
 from winnow.storage.spaces import create_space
 

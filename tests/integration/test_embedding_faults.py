@@ -10,7 +10,7 @@ import pytest
 from typing_extensions import override
 
 from plugins.pipeline import SteeredEmbedder, add_messages, add_row, asking, come_due, job_of
-from winnow.bootstrap import Servers, build
+from winnow.bootstrap import build
 from winnow.domain.jobs import Kind
 from winnow.errors import (
     AnswerInvalid,
@@ -22,6 +22,7 @@ from winnow.errors import (
     TextTooLong,
 )
 from winnow.pipeline.embed import Embedded, embed_rows
+from winnow.servers import Servers
 from winnow.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from plugins.model_servers import Misbehaviour, OllamaServer, OpenAIServer
+    from plugins.misbehaviour import Misbehaviour
+    from plugins.model_servers import OllamaServer, OpenAIServer
     from winnow.bootstrap import Winnow
     from winnow.pipeline.embed import Embedding
     from winnow.providers.base import EmbeddingResult, InputType

@@ -13,11 +13,12 @@ from typing_extensions import override
 from plugins.jetstream import eventually
 from plugins.pipeline import RecordingDispatcher, incoming, winnow_over
 from winnow.domain.jobs import EmbedJob, Kind, Lane, ScoreJob
+from winnow.domain.scoring import score
 from winnow.errors import QueueUnavailable
 from winnow.pipeline.ingest import Ingested, ingest
 from winnow.pipeline.overview import overview
-from winnow.pipeline.score import score_messages
-from winnow.storage.messages import insert_messages
+from winnow.pipeline.score import Scoring, score_messages
+from winnow.storage.messages import Fate, insert_messages
 from winnow.storage.unit_of_work import UnitsOfWork
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ async def test_what_is_known_is_left_as_it_is_and_promises_nothing(
     dispatcher.calls.clear()
     again = await ingest(units, [incoming(2, "another text"), incoming(1)], lane=Lane.LIVE)
     assert len(first.ids) == 2
-    told = [(message.id, message.new, message.differs) for message in again.messages]
-    assert told == [(first.ids[1], False, True), (first.ids[0], False, False)]
+    told = [(message.id, message.fate) for message in again.messages]
+    assert told == [(first.ids[1], Fate.DIFFERS), (first.ids[0], Fate.KNOWN)]
     assert (again.ids, again.known, again.differing) == ((), 1, 1)
     await units.drain()
     assert dispatcher.calls == []
@@ -126,7 +127,8 @@ async def test_promises_vanish_with_a_rollback(
 ) -> None:
     async def fail_after_promising() -> None:
         async with units.begin() as work:
-            (stored,) = await insert_messages(work, [incoming(1)])
+            (stored,) = await insert_messages(work, [incoming(1)], [score("words", "ann")])
+            assert stored.id is not None
             work.promise(ScoreJob((stored.id,)), Lane.LIVE)
             raise ZeroDivisionError
 
@@ -212,13 +214,56 @@ async def test_the_same_messages_ingested_at_once_in_another_order_are_stored_on
     assert await sql.fetchval("SELECT count(*) FROM messages") == 2000
 
 
-async def test_scoring_gives_each_message_an_importance_once(
+async def test_each_message_is_stored_with_its_importance_and_why(units: UnitsOfWork, sql: asyncpg.Connection) -> None:
+    texts = ["RESOLVED: we use Postgres for all storage", "ok", ""]
+    await ingest(units, [incoming(n, text) for n, text in enumerate(texts)], lane=Lane.LIVE)
+    rows = await sql.fetch("SELECT importance, signal, factors::text AS factors FROM messages ORDER BY id")
+    assert rows[0]["importance"] > 0.5 > rows[1]["importance"] >= rows[2]["importance"] >= 0
+    assert [row["signal"] for row in rows] == ["signal", "weak", "noise"]
+    assert "explicit mark" in rows[0]["factors"]
+
+
+async def test_rows_that_others_wrote_are_scored_once(
     units: UnitsOfWork, database: Database, sql: asyncpg.Connection
 ) -> None:
-    texts = ["RESOLVED: we use Postgres for all storage", "ok", ""]
-    ids = (await ingest(units, [incoming(n, text) for n, text in enumerate(texts)], lane=Lane.LIVE)).ids
-    assert await score_messages(database, ids) == 3
-    assert await score_messages(database, ids) == 0
-    rows = await sql.fetch("SELECT importance, signal FROM messages ORDER BY id")
-    assert rows[0]["importance"] > 0.5 > rows[1]["importance"] >= rows[2]["importance"] >= 0
-    assert all(row["signal"] for row in rows)
+    ids = (await ingest(units, [incoming(1), incoming(2)], lane=Lane.LIVE)).ids
+    await sql.execute("UPDATE messages SET importance = NULL, signal = NULL")
+    scoring = Scoring(database=database, units=units)
+    assert await score_messages(scoring, ids) == 2
+    assert await score_messages(scoring, ids) == 0
+    assert all(row["signal"] for row in await sql.fetch("SELECT signal FROM messages"))
+
+
+async def test_what_else_a_source_says_is_kept(units: UnitsOfWork, sql: asyncpg.Connection) -> None:
+    edited = datetime(2025, 1, 2, tzinfo=UTC)
+    message = incoming(
+        1, author_id="u7", channel_title="Team", edited_at=edited, details={"media": "photo", "reactions": 2}
+    )
+    await ingest(units, [message, incoming(2, channel_title="Team")], lane=Lane.LIVE)
+    row = await sql.fetchrow("SELECT author_id, edited_at, details->>'media' AS media FROM messages ORDER BY id")
+    assert tuple(row) == ("u7", edited, "photo")
+    assert tuple(await sql.fetchrow("SELECT title, mode FROM channels WHERE channel = '#team'")) == ("Team", "on")
+    await ingest(units, [incoming(3, channel_title="The team")], lane=Lane.LIVE)
+    assert await sql.fetchval("SELECT title FROM channels") == "The team"
+
+
+async def test_what_is_not_watched_or_was_forgotten_is_left_out(units: UnitsOfWork, sql: asyncpg.Connection) -> None:
+    await sql.execute("INSERT INTO channels (source, channel, mode) VALUES ('test', '#off', 'off')")
+    await sql.execute("INSERT INTO forgotten_messages VALUES (winnow_identity('test', '#team', '2'))")
+    done = await ingest(units, [incoming(1), incoming(2), incoming(3, channel="#off")], lane=Lane.LIVE)
+    assert [message.fate for message in done.messages] == [Fate.NEW, Fate.FORGOTTEN, Fate.OFF]
+    assert await sql.fetchval("SELECT count(*) FROM messages") == 1
+
+
+async def test_of_two_texts_the_one_edited_later_is_the_newer(units: UnitsOfWork) -> None:
+    moments = [datetime(2025, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
+    await ingest(units, [incoming(1, "second", edited_at=moments[1])], lane=Lane.LIVE)
+    late = [
+        incoming(1, "original"),
+        incoming(1, "first", edited_at=moments[0]),
+        incoming(1, "third", edited_at=moments[2]),
+        incoming(1, "another", edited_at=moments[1]),
+        incoming(1, "another", edited_at=moments[2]),
+    ]
+    fates = [(await ingest(units, [one], lane=Lane.LIVE)).messages[0].fate for one in late]
+    assert fates == [Fate.OLDER, Fate.OLDER, Fate.EDITED, Fate.OLDER, Fate.DIFFERS]

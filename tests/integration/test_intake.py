@@ -11,6 +11,7 @@ from plugins.pipeline import RecordingDispatcher, incoming
 from winnow.domain.jobs import EmbedJob, Kind, Lane
 from winnow.errors import DatabaseUnavailable
 from winnow.pipeline.intake import MOST_MESSAGES, Intake
+from winnow.storage.messages import Fate
 from winnow.storage.unit_of_work import UnitsOfWork
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ async def test_what_waits_goes_into_the_next_transaction(
     intake = Intake(units, Lane.LIVE)
     done = await asyncio.gather(*(intake.store([incoming(number)]) for number in range(50)))
     assert [len(one.messages) for one in done] == [1] * 50
-    assert all(one.messages[0].new for one in done)
+    assert all(one.messages[0].fate is Fate.NEW for one in done)
     texts = {row["id"]: row["text"] for row in await sql.fetch("SELECT id, text FROM messages")}
     assert [texts[one.messages[0].id] for one in done] == [f"words number {number}" for number in range(50)]
     assert await transactions(sql) == 1

@@ -12,12 +12,10 @@ from plugins.backfilling import Workforce
 from plugins.pipeline import SteeredEmbedder, add_messages
 from winnow.cli import model
 from winnow.domain.jobs import Kind
-from winnow.domain.providers import Provider, ProviderKind
 from winnow.domain.spaces import Role, Wish
 from winnow.errors import ProviderUnavailable, SetupFault
 from winnow.pipeline import sent
 from winnow.pipeline.backfill import Backfilling
-from winnow.pipeline.choices import Choice
 from winnow.pipeline.embed import embed_rows
 from winnow.pipeline.remodel import begin_change, cancel_change
 from winnow.pipeline.spaces import Spaces
@@ -44,6 +42,9 @@ class Source:
 
     async def of(self, _space: Space) -> Embedder:
         return self.embedder
+
+    async def is_remote(self, _kind: str, _provider_id: UUID | None) -> bool:
+        return False
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -119,8 +120,5 @@ async def test_while_rows_wait_for_a_server_the_new_model_is_not_put_in(
 async def test_a_provider_that_is_removed_while_a_person_is_asked_is_told_in_a_sentence(
     winnow: Winnow, newer: SteeredEmbedder
 ) -> None:
-    gone = Provider(
-        id=UUID("8c1f2c1e-0000-4000-8000-000000000000"), kind=ProviderKind.OLLAMA, name="gpu", urls=("http://gpu",)
-    )
-    with pytest.raises(SetupFault, match="the provider gpu was removed"):
-        await model._begin(winnow, Choice(provider=gone, model="newer"), newer)
+    with pytest.raises(SetupFault, match="the provider was removed meanwhile"):
+        await begin_change(winnow.database, newer, provider_id=UUID("8c1f2c1e-0000-4000-8000-000000000000"))

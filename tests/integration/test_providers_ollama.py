@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING
 
+import httpx
 import numpy as np
 import pytest
 
@@ -27,7 +29,8 @@ from winnow.providers.factory import build_embedder_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from plugins.model_servers import Misbehaviour, OllamaServer
+    from plugins.misbehaviour import Misbehaviour
+    from plugins.model_servers import OllamaServer
     from winnow.providers.base import Embedder
 
 
@@ -207,3 +210,29 @@ async def test_no_text_asks_nothing(ollama_server: OllamaServer, embedder: Embed
     result = await embedder.embed([], input_type="document")
     assert len(result.vectors) == 0
     assert not ollama_server.requests
+
+
+@pytest.mark.parametrize(("model", "context"), [("bge-m3", 8192), ("qwen3-embedding:0.6b", 8192), ("all-minilm", None)])
+async def test_a_model_of_long_context_is_loaded_with_it(
+    ollama_server: OllamaServer, model: str, context: int | None
+) -> None:
+    embedder = embedder_at(ollama_server.url, model=model)
+    result = await embedder.embed(["word " * 20_000], input_type="document")
+    await embedder.close()
+    options = ollama_server.requests[0].body.get("options", {})
+    assert options.get("num_ctx") == context
+    assert 0 < result.characters[0] < 3 * (context or 256)
+
+
+async def test_an_answer_is_gone_when_it_was_read(ollama_server: OllamaServer) -> None:
+    """Nothing of it waits for the collector, whose full rounds come ever more rarely."""
+    embedder = embedder_at(ollama_server.url)
+    await embedder.embed(["the first"], input_type="document")
+    gc.collect()
+    gc.disable()
+    try:
+        await embedder.embed(["one", "two"], input_type="document")
+        assert not [left for left in gc.get_objects() if isinstance(left, httpx.Response)]
+    finally:
+        gc.enable()
+        await embedder.close()

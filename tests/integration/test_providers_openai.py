@@ -28,7 +28,8 @@ from winnow.providers.openai import decode_answer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from plugins.model_servers import Misbehaviour, OpenAIServer
+    from plugins.misbehaviour import Misbehaviour
+    from plugins.model_servers import OpenAIServer
     from winnow.providers.base import Embedder
 
 

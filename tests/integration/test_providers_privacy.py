@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from plugins.model_servers import Misbehaviour, ModelServer
+    from plugins.misbehaviour import Misbehaviour
+    from plugins.model_servers import ModelServer
     from winnow.providers.base import Embedder
 
 KEY = "sk-very-secret-0123456789"

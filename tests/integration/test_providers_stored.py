@@ -15,6 +15,7 @@ from winnow.errors import InvalidInput, InvalidSettings, ProviderInUse, Provider
 from winnow.pipeline.providers import (
     Registry,
     check_provider,
+    checked_dimensions,
     create_provider,
     edit_provider,
     provider_of,
@@ -315,9 +316,15 @@ async def test_servers_of_one_provider_have_the_same_model(registry: Registry, o
     assert not passed
     assert "different models of the name bge-m3" in words
     spare.stop()
+    checked = await check_provider(registry, made)
+    assert (checked.passed, checked.warning, checked.dimensions) == (True, True, 64)
+    assert checked.said.startswith("1 of 2 servers answer; bge-m3 makes vectors of 64 dimensions; ")
+    assert spare.url in checked.said
+    assert checked_dimensions(await registry.store.get("gpu")) == 64
+    ollama_server.stop()
     passed, words = await said(registry, made)
     assert not passed
-    assert spare.url in words
+    assert "does not answer" in words
 
 
 @pytest.mark.parametrize("kind", list(ProviderKind)[1:])

@@ -230,6 +230,7 @@ async def test_a_message_that_an_atom_quotes_is_shown_as_that_atom(
 ) -> None:
     messages = await add_messages(sql, ["the zebra build fails", "the zebra again", "something else"])
     atom = await add_atom(sql, "build fails", "CI is red")
+    await sql.execute("INSERT INTO channels (source, channel, title) VALUES ('test', '#team', 'The team')")
     await prove(sql, atom, messages[0], "zebra build")
     await embed_rows(embedding, Kind.MESSAGES, messages)
     await embed_rows(embedding, Kind.ATOMS, [atom])
@@ -240,6 +241,7 @@ async def test_a_message_that_an_atom_quotes_is_shown_as_that_atom(
     assert isinstance(record, AtomRecord)
     (quote,) = record.evidence
     assert (quote.message_id, quote.quote, quote.author, quote.channel) == (messages[0], "zebra build", "ann", "#team")
+    assert quote.channel_title == "The team"
     assert "the zebra build fails"[quote.start : quote.end] == quote.quote
 
 

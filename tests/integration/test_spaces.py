@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from plugins.pipeline import SteeredEmbedder, add_messages, add_row, another, come_due, job_of
-from winnow.bootstrap import Servers, build
+from winnow.bootstrap import build
 from winnow.domain.jobs import Kind
 from winnow.errors import DatabaseBusy, ProviderUnavailable, SpaceMismatch, TextRefused
 from winnow.pipeline.embed import Embedded, embed_rows
 from winnow.pipeline.spaces import Spaces
 from winnow.providers.local import LocalEmbedder
+from winnow.servers import Servers
 from winnow.settings import Settings
 from winnow.storage.named import statement
 from winnow.storage.search import nearest

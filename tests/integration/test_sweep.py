@@ -11,11 +11,11 @@ import pytest
 from plugins.jetstream import eventually
 from plugins.pipeline import RecordingDispatcher, SteeredEmbedder, add_messages, add_row
 from plugins.sweeping import LEADER, Lanes
-from winnow.domain.jobs import EmbedJob, ExtractJob, Kind, Lane
+from winnow.domain.jobs import EmbedJob, ExtractJob, Kind, Lane, ScoreJob
 from winnow.errors import ProviderUnavailable, QueueUnavailable, SpaceMismatch
 from winnow.pipeline.embed import embed_rows
 from winnow.pipeline.spaces import Spaces
-from winnow.pipeline.sweep import Sweeper, Sweeping
+from winnow.pipeline.sweep import BATCHES_AHEAD, Sweeper, Sweeping
 from winnow.storage.embeddings import EmbeddingStore
 from winnow.storage.engine import Database
 from winnow.storage.extraction import ExtractionStore
@@ -135,7 +135,7 @@ async def test_what_is_on_the_way_is_not_sent_twice_and_what_comes_due_before_it
         await sweeper.sweep()
     assert dispatcher.ids(EmbedJob, M) == ids
     assert await sweeper.sweep() == 0
-    (another,) = await add_messages(sql, ["another text"])
+    (another,) = await add_messages(sql, ["another text"], judged=False)
     await sql.execute("DELETE FROM extraction_queue")
     await sql.execute("UPDATE messages SET id = -1 WHERE id = $1", another)
     assert await sweeper.sweep() == 1
@@ -193,6 +193,7 @@ async def test_without_a_usable_space_nothing_is_sent(
 def extraction_sweeping(sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch) -> Sweeping:
     """Extraction at five messages or after two hours of quiet; looked at in every sweep."""
     monkeypatch.setattr("winnow.pipeline.sweep.EXTRACTION_EVERY_SECONDS", 0)
+    monkeypatch.setattr("winnow.pipeline.sweep.LOOKS_SHARE", 1e9)
     return replace(sweeping, extraction_threshold=5, extraction_quiet_seconds=7200)
 
 
@@ -287,6 +288,28 @@ async def test_a_killed_run_s_messages_are_sent_again(
     await sql.execute("UPDATE extraction_runs SET finished_at = now() - interval '2 minutes'")
     await Sweeper(extraction_sweeping).sweep()
     assert dispatcher.ids(ExtractJob) == ids
+
+
+async def test_what_has_no_score_or_conversation_is_sent_once_unless_the_lane_is_full(
+    extraction_sweeping: Sweeping,
+    dispatcher: RecordingDispatcher,
+    lanes: Lanes,
+    sql: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("winnow.pipeline.sweep.UNJUDGED_EVERY_SECONDS", 0)
+    monkeypatch.setattr("winnow.pipeline.sweep.LOOKS_SHARE", 1e9)
+    ids = await add_messages(sql, ["text"] * 3, judged=False)
+    sweeper = Sweeper(extraction_sweeping)
+    lanes.bulk = BATCHES_AHEAD
+    await sweeper.sweep()
+    assert dispatcher.ids(ScoreJob) == []
+    lanes.bulk = 0
+    for _ in range(2):
+        await sweeper.sweep()
+    assert dispatcher.ids(ScoreJob) == ids
+    await Sweeper(extraction_sweeping).sweep()
+    assert dispatcher.ids(ScoreJob) == ids * 2, "another process does not know of the promise"
 
 
 # -- leadership

@@ -13,7 +13,7 @@ from typing_extensions import override
 from plugins.jetstream import eventually
 from plugins.pipeline import SteeredEmbedder, add_messages, come_due, serving, winnow_over
 from winnow.domain.jobs import EmbedJob, Kind, Lane
-from winnow.domain.usage import Pricing, Purpose, Tariff, Use, estimated_tokens
+from winnow.domain.usage import Pricing, Purpose, Tariff, Use, tokens_by_bytes
 from winnow.errors import ProviderUnavailable, SomeInvalid, TextRefused
 from winnow.pipeline.embed import Embedded, embed_rows
 from winnow.pipeline.metering import Meter
@@ -156,7 +156,7 @@ async def test_an_answer_that_is_good_in_part_was_paid_for_whole(
     await embed_rows(embedding, M, ids)
     (row,) = await noted(sql)
     assert (row["embedded"], row["requests"], row["texts"]) == (2, 2, 3)
-    assert row["tokens"] == estimated_tokens(["good one", "bad one", "bad one"])
+    assert row["tokens"] == tokens_by_bytes(["good one", "bad one", "bad one"])
 
 
 async def test_a_run_is_carried_by_the_task(

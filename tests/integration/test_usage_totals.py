@@ -84,7 +84,8 @@ async def test_what_has_no_name_of_its_own_is_told_apart(used: datetime, databas
     assert (providers["gpu"].price_usd, providers["gpu"].price_complete) == (Decimal(0), True)
     assert (providers["openai"].price_usd, providers["openai"].price_complete) == (Decimal("0.000002"), False)
     assert (providers["test"].price_usd, providers["test"].estimated) == (None, True)
-    assert set(by_name((await usage(database, by=By.MODEL)).lines)) == {"small", "of tomorrow", "nomic", "steered"}
+    models = {"openai:small", "openai:of tomorrow", "gpu:nomic", "test:steered"}
+    assert set(by_name((await usage(database, by=By.MODEL)).lines)) == models
     runs = (await usage(database, by=By.RUN)).lines
     assert [line.name for line in runs] == ["backfill:a", None]
     assert (runs[0].embedded, runs[0].saved, runs[0].seconds) == (9, 1, 3.0)

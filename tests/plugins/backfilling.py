@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from winnow.domain.jobs import Lane
-from winnow.pipeline.backfill import Backfilling, Plan, Progress, backfill
+from winnow.pipeline.backfill import Backfilling, backfill
+from winnow.pipeline.backfill_plan import Plan
+
+if TYPE_CHECKING:
+    from winnow.pipeline.backfill_progress import Progress
 
 
 @dataclass

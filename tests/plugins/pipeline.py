@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from plugins.model_servers import vector_of
-from winnow.bootstrap import Servers, Winnow, build
+from winnow.bootstrap import Winnow, build
 from winnow.domain.jobs import Kind, Lane
 from winnow.domain.knowledge import Extraction
 from winnow.domain.messages import IncomingMessage
@@ -25,6 +25,7 @@ from winnow.pipeline.embed import Embedding
 from winnow.pipeline.extract import Extracting
 from winnow.pipeline.spaces import Spaces
 from winnow.providers.base import EmbeddingResult
+from winnow.servers import Servers
 from winnow.settings import Settings
 from winnow.storage.embedding_records import KindCounts
 from winnow.storage.embeddings import EmbeddingStore
@@ -226,27 +227,41 @@ def incoming(number: int, text: str | None = None, **values: Any) -> IncomingMes
 
 
 async def add_messages(
-    sql: asyncpg.Connection, texts: Sequence[str], *, channel: str = "#team", hours_ago: float = 1
+    sql: asyncpg.Connection,
+    texts: Sequence[str],
+    *,
+    channel: str = "#team",
+    hours_ago: float = 1,
+    judged: bool = True,
 ) -> list[int]:
-    """Messages that were stored an hour ago, queued for extraction; returns their ids."""
-    rows = await sql.fetch(
-        """
-        WITH stored AS (
-            INSERT INTO messages (source, channel, external_id, author, text, sent_at, received_at, text_changed_at)
-            SELECT 'test', $2, gen_random_uuid()::text, 'ann', given.text,
-                   $3::timestamptz + make_interval(mins => given.number::int),
-                   now() - make_interval(hours => 1) * $4::float8, now() - make_interval(hours => 1) * $4::float8
-            FROM unnest($1::text[]) WITH ORDINALITY AS given (text, number)
-            RETURNING id
-        ), queued AS (INSERT INTO extraction_queue (message_id) SELECT id FROM stored)
-        SELECT id FROM stored ORDER BY id
-        """,
-        list(texts),
-        channel,
-        START,
-        hours_ago,
-    )
-    return [row["id"] for row in rows]
+    """Messages stored an hour ago, scored and linked if `judged`, and queued for extraction; returns their ids."""
+    async with sql.transaction():
+        rows = await sql.fetch(
+            """
+            WITH stored AS (
+                INSERT INTO messages (source, channel, external_id, author, text, sent_at, received_at, text_changed_at,
+                                      importance, signal)
+                SELECT 'test', $2, gen_random_uuid()::text, 'ann', given.text,
+                       $3::timestamptz + make_interval(mins => given.number::int),
+                       now() - make_interval(hours => 1) * $4::float8, now() - make_interval(hours => 1) * $4::float8,
+                       CASE WHEN $5 THEN 0.6 END, CASE WHEN $5 THEN 'signal' END
+                FROM unnest($1::text[]) WITH ORDINALITY AS given (text, number)
+                RETURNING id
+            ), queued AS (INSERT INTO extraction_queue (message_id) SELECT id FROM stored)
+            SELECT id FROM stored ORDER BY id
+            """,
+            list(texts),
+            channel,
+            START,
+            hours_ago,
+            judged,
+        )
+        ids = [row["id"] for row in rows]
+        if judged:
+            await sql.execute(
+                "INSERT INTO message_threads (message_id, conversation_id) SELECT i, i FROM unnest($1::bigint[]) i", ids
+            )
+    return ids
 
 
 async def add_atom(sql: asyncpg.Connection, title: str, content: str, **values: Any) -> int:

@@ -1,7 +1,8 @@
 """The real `winnow` program in processes of its own, over a data folder of its own, deaf to the caller's environment.
 
     def test_something(winnow, running):
-        done = winnow.run("search", "framing")        # to its end: code, out, err
+        done = winnow.run("search", "framing")        # to its end: code, out, err; a fork of the loaded program
+        done = winnow.run("status", NO_COLOR="1")    # made anew, for its surroundings matter to the loading
         many = winnow.run_all(("status",), …)         # side by side
         told = winnow.run_in_turn(Call("api", "--help"), …)  # in one process, for loading takes a second each time
         running.http.get("/api/v1/status")            # the `winnow up` that the suite shares
@@ -30,6 +31,8 @@ import httpx
 import psutil
 import pytest
 
+from plugins.loaded import READ_LATE, loaded_program
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -51,10 +54,16 @@ FOREIGN = (
     "LINES",
 )
 COMMAND_SECONDS = 60.0
+NO_SETTINGS = tempfile.gettempdir()  # no .env lies there
 # A process needs a second or two; a loaded machine several times that.
 PATIENCE_SECONDS = 60.0
 
 Result = TypeVar("Result")
+
+
+def clean_environment() -> dict[str, str]:
+    """The caller's, without what Winnow would heed."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
 
 
 def eventually(look: Callable[[], Result], what: str, seconds: float = PATIENCE_SECONDS) -> Result:
@@ -151,7 +160,7 @@ class Running:
         for process in self.processes().values():
             with suppress(psutil.Error):
                 arguments = process.cmdline()
-                if "winnow.cli.main" in arguments and command in arguments:
+                if "winnow.cli.entry" in arguments and command in arguments:
                     return process
         raise LookupError(command)
 
@@ -231,17 +240,22 @@ class Program:
 
     def environment(self, **variables: str | None) -> dict[str, str]:
         """What the program sees; None takes a variable away."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-        wanted = {**kept, "WINNOW_DATA_DIR": str(self.data), **self.variables, **variables}
+        wanted = {**clean_environment(), "WINNOW_DATA_DIR": str(self.data), **self.variables, **variables}
         return {name: value for name, value in wanted.items() if value is not None}
 
     def command(self, *arguments: str) -> list[str]:
         """The command line."""
-        return [*self.prefix, self.interpreter, "-m", "winnow.cli.main", *arguments]
+        return [*self.prefix, self.interpreter, "-m", "winnow.cli.entry", *arguments]
 
     def run(self, *arguments: str, **variables: str | None) -> Finished:
-        """Runs a command to its end."""
-        return self.run_command(self.command(*arguments), **variables)
+        """Runs a command to its end: as a fork of the loaded program, where nobody could tell the difference."""
+        ours = self.interpreter == sys.executable and not self.prefix
+        if not ours or not all(name.startswith(READ_LATE) for name in {**self.variables, **variables}):
+            return self.run_command(self.command(*arguments), **variables)
+        done = loaded_program(clean_environment()).run(
+            arguments, self.environment(**variables), NO_SETTINGS, COMMAND_SECONDS
+        )
+        return _finished(done)
 
     def run_command(self, command: Sequence[str], **variables: str | None) -> Finished:
         """Runs any program to its end, in the same surroundings."""
@@ -250,13 +264,11 @@ class Program:
             capture_output=True,
             stdin=subprocess.DEVNULL,
             env=self.environment(**variables),
-            cwd=tempfile.gettempdir(),  # no .env lies there
+            cwd=NO_SETTINGS,
             timeout=COMMAND_SECONDS,
             check=False,
         )
-        finished = Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
-        assert "Traceback" not in finished.out + finished.err, f"{command} ends in a traceback:\n{finished.err}"
-        return finished
+        return _finished(done)
 
     def run_in_turn(self, *calls: Call) -> list[Finished]:
         """Runs commands to their ends, one after the other inside one process."""
@@ -284,7 +296,7 @@ class Program:
                 stdout=stream,
                 stderr=stream,
                 env=self.environment(**variables),
-                cwd=tempfile.gettempdir(),
+                cwd=NO_SETTINGS,
             )
         running = kind(process, output, self.data)
         self._started.append(running)
@@ -312,6 +324,12 @@ class Program:
 
 
 RunningKind = TypeVar("RunningKind", bound=Running)
+
+
+def _finished(done: subprocess.CompletedProcess[bytes]) -> Finished:
+    finished = Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert "Traceback" not in finished.out + finished.err, f"{done.args} ends in a traceback:\n{finished.err}"
+    return finished
 
 
 def gone(processes: Iterable[psutil.Process]) -> bool:

@@ -12,6 +12,7 @@ from winnow.domain.jobs import Lane
 from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
 from winnow.storage.extraction import ExtractionStore
+from winnow.storage.unit_of_work import UnitsOfWork
 
 if TYPE_CHECKING:
     import asyncpg
@@ -52,6 +53,7 @@ def sweeping(
     """A sweeper's tools; extraction is switched off by a high threshold."""
     return Sweeping(
         database=database,
+        units=UnitsOfWork(database, dispatcher, batch_size=3),
         embeddings=store,
         extractions=ExtractionStore(database),
         spaces=Spaces(database, embedder),

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from winnow.domain.budget import Budget
-from winnow.domain.usage import estimated_tokens, new_run, tokens_of_bytes
+from winnow.domain.usage import new_run, tokens_by_bytes, tokens_of_bytes
 from winnow.errors import InvalidInput
 
 
@@ -67,7 +67,7 @@ def test_what_is_none(given: str, words: str) -> None:
 
 def test_tokens_are_estimated_by_bytes() -> None:
     assert [tokens_of_bytes(size) for size in (0, 1, 4, 5)] == [0, 1, 1, 2]
-    assert estimated_tokens(["abcd", "ёж"], prefix="ab") == 2 + 2
+    assert tokens_by_bytes(["abcd", "ёж"], prefix="ab") == 2 + 2
 
 
 def test_a_run_has_a_short_name_of_its_own() -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from winnow.domain.messages import IncomingMessage
 from winnow.errors import InvalidInput
-from winnow.pipeline.import_files import CHUNK, CHUNK_CHARACTERS, STEP, ImportReport, _parts
+from winnow.pipeline.import_files import CHUNK, CHUNK_CHARACTERS, STEP, FileImport, Part
+from winnow.pipeline.import_report import ImportReport
 from winnow.sources.base import Reading, Skipped, Tally, lines_of
 from winnow.sources.recognise import open_source
 
@@ -265,6 +266,10 @@ def test_devices_and_what_only_looks_like_a_file_are_refused(tmp_path: Path) -> 
             open_source(tmp_path / name)
 
 
+def parts_of(path: Path, reading: Reading, report: ImportReport) -> list[Part]:
+    return list(FileImport(path, reading, report, lambda _: None, size=0, name=b"").parts())
+
+
 def message(text: str) -> IncomingMessage:
     return IncomingMessage(
         source="s", channel="c", external_id="1", author="", text=text, sent_at=datetime(2026, 1, 31, tzinfo=UTC)
@@ -279,8 +284,9 @@ def test_what_was_read_before_a_disk_failed_is_kept(tmp_path: Path) -> None:
 
     report = ImportReport()
     reading = Reading(path=tmp_path, format_name="irc", items=items(), tally=Tally())
-    parts = list(_parts(tmp_path, reading, report))
-    assert [one.text for part in parts for _, one in part] == ["one", "two"]
+    (part,) = parts_of(tmp_path, reading, report)
+    assert [one.text for _, one in part.messages] == ["one", "two"]
+    assert part.last
     assert report.refused == [(tmp_path, "the disk is broken")]
 
 
@@ -292,7 +298,10 @@ def test_what_is_held_at_once_is_bounded_and_nothing_is_lost(tmp_path: Path, siz
     given: list[Item] = [*[message("x" * size)] * (3 * most), *[noise] * (2 * STEP), message("last")]
     reading = Reading(path=tmp_path, format_name="irc", items=iter(given), tally=Tally())
     report = ImportReport()
-    parts = list(_parts(tmp_path, reading, report))
+    whole = parts_of(tmp_path, reading, report)
+    assert [part.last for part in whole] == [False] * (len(whole) - 1) + [True]
+    assert (whole[-1].items, [part.items for part in whole]) == (len(given), sorted(part.items for part in whole))
+    parts = [part.messages for part in whole]
     assert sum(map(len, parts)) == 3 * most + 1
     assert max(map(len, parts)) == most
     assert [] in parts, "the program is heard of where there is nothing to store"

@@ -397,3 +397,50 @@ def test_every_line_is_accounted_for_once(tmp_path_factory: pytest.TempPathFacto
     ids = [message.external_id for message in messages]
     assert len(set(ids)) == len(ids)
     assert [message.external_id for message in read(path)[0]] == ids
+
+
+def test_the_log_of_hexchat_leaves_out_the_year_and_is_dated_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "ops.log"
+    path.write_text(
+        "**** BEGIN LOGGING AT Fri Dec 30 09:58:01 2011\n\nDec 30 09:58:01 *\tNow talking on #ops\n"
+        "Dec 30 09:58:01 <ada>\thello\nDec 30 09:58:02 *\tbo (b@host) has joined\nDec 30 09:58:03 *\tada waves\n"
+        "Jan 02 09:58:01 <bo>\tlater\nFeb 31 10:00:00 <bo>\tnever\nJan 02 09:59:00 <bo>\tagain\n"
+    )
+    messages, skipped, _ = read(path)
+    assert [(one.sent_at.isoformat()[:19], one.author, one.text) for one in messages] == [
+        ("2011-12-30T09:58:01", "ada", "hello"),
+        ("2011-12-30T09:58:03", "ada", "waves"),
+        ("2012-01-02T09:58:01", "bo", "later"),
+        ("2012-01-02T09:59:00", "bo", "again"),
+    ]
+    assert [told.reason for told in skipped] == [
+        DATE_LINE, BLANK, NOTICE, JOINED_OR_LEFT, "its date is none that there is",
+    ]  # fmt: skip
+
+
+def test_the_log_of_mirc_tells_its_day_in_its_sessions(tmp_path: Path) -> None:
+    path = tmp_path / "ops.log"
+    path.write_text(
+        "Session Start: Mon Jul 04 09:58:01 2011\nSession Ident: #ops\n[09:58] * Now talking in #ops\n"
+        "[09:58] * Topic is 'x'\n[09:58] * Set by ada on Mon Jul 04\n[09:58] <ada> hi\n[09:58] * Joins: bo (b@host)\n"
+        "[09:58] * bo (b@host) Quit (bye)\n[09:59] * ada waves\nSession Time: Tue Jul 05 00:00:00 2011\n"
+        "[12:03] <ada> on\nSession Close: Tue Jul 05 12:04:00 2011\n"
+    )
+    messages, skipped, _ = read(path)
+    assert [(one.sent_at.isoformat()[:16], one.text) for one in messages] == [
+        ("2011-07-04T09:58", "hi"),
+        ("2011-07-04T09:59", "waves"),
+        ("2011-07-05T12:03", "on"),
+    ]
+    assert [told.reason for told in skipped] == [
+        DATE_LINE, DATE_LINE, NOTICE, NOTICE, NOTICE, JOINED_OR_LEFT, JOINED_OR_LEFT, DATE_LINE, DATE_LINE,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stamp", "notes"), [("2020-01-31T10:00:00+01:00", 0), ("2020-01-31 10:00", 1)])
+def test_it_is_said_which_zone_times_without_one_were_read_in(tmp_path: Path, stamp: str, notes: int) -> None:
+    (path := tmp_path / "a.log").write_text(f"[{stamp}] <ada> hi\n")
+    reading = read_irc(path, timezone=ZoneInfo("Europe/Berlin"))
+    assert len(list(reading)) == 1
+    assert len(reading.tally.notes) == notes
+    assert all("read as Europe/Berlin" in note for note in reading.tally.notes)

@@ -56,6 +56,15 @@ def test_a_message_with_everything(tmp_path: Path) -> None:
     assert skipped == []
 
 
+def test_what_else_a_message_may_carry(tmp_path: Path) -> None:
+    details = {"quote": "q", "bot": True, "reactions": 3, "media": None, "unknown": [1]}
+    more = {"author_id": 7, "channel_title": "Ops", "edited_at": "2026-01-31T09:31:00Z", "details": details}
+    (message,), _, _ = read(write(tmp_path, {**GOOD, **more}))
+    assert (message.author_id, message.channel_title) == ("7", "Ops")
+    assert message.edited_at == NOON.replace(minute=31)
+    assert message.details == {"quote": "q", "bot": True, "reactions": 3}
+
+
 def test_a_message_with_the_least(tmp_path: Path) -> None:
     (message,), _, _ = read(write(tmp_path, {"text": "", "sent_at": 0, "author": None, "id": None}), channel="#ops")
     assert (message.source, message.channel, message.author, message.text) == ("jsonl", "#ops", "", "")
@@ -108,6 +117,13 @@ def test_the_forms_of_a_time(tmp_path: Path, sent_at: object, expected: dt.datet
         ({**GOOD, "id": True}, "id is neither"),
         ({**GOOD, "id": ""}, "needs a external_id"),
         ({**GOOD, "id": 1.5}, "id is neither"),
+        ({**GOOD, "edited_at": "later"}, "edited_at is no time"),
+        ({**GOOD, "edited_at": "2026-01-31T09:30:00"}, "edited_at has no time zone"),
+        ({**GOOD, "details": []}, "details is not an object"),
+        ({**GOOD, "details": {"bot": "yes"}}, "details.bot is not true or false"),
+        ({**GOOD, "details": {"reactions": True}}, "details.reactions is not a number of people"),
+        ({**GOOD, "details": {"reactions": -1}}, "details.reactions is not a number of people"),
+        ({**GOOD, "details": {"quote": ["x"]}}, "details.quote is not a string"),
         ({**GOOD, "text": "x" * 10_000}, "longer than 10,000 bytes"),
     ],
 )

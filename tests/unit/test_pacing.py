@@ -69,6 +69,43 @@ def test_what_the_server_says_is_used_up_is_used_up() -> None:
     assert pace.seconds_to_wait(1001, tokens=100) > 0, "requests on their way are not forgotten for it"
 
 
+def test_a_higher_limit_is_used_at_once() -> None:
+    pace = Pace()
+    pace.told(RateLimits(requests=60, tokens=6000), 1000)
+    for _ in range(60):
+        pace.sent(1000, tokens=100)
+    assert pace.seconds_to_wait(1000) == 1
+    pace.told(RateLimits(requests=600, tokens=6000), 1000)
+    assert pace.seconds_to_wait(1000) == 0
+    assert pace.requests_at == 1006, "sixty requests are a tenth of the new minute"
+    assert pace.seconds_to_wait(1000, tokens=100) == 1, "the limit of tokens is the same"
+    pace.told(RateLimits(tokens=60_000), 1000)
+    assert pace.seconds_to_wait(1000, tokens=100) == 0
+
+
+def test_a_lower_limit_makes_what_was_sent_last_longer() -> None:
+    pace = Pace(requests_per_minute=600, requests_at=1006)
+    pace.told(RateLimits(requests=60), 1000)
+    assert pace.requests_at == 1060
+    assert pace.seconds_to_wait(1000) == 1
+
+
+def test_what_was_felt_of_a_lower_limit_is_felt_of_a_higher_one_no_more() -> None:
+    pace = Pace(requests_per_minute=100, spacing_seconds=0.8)
+    pace.told(RateLimits(requests=100), 1000)
+    assert pace.spacing_seconds == 0.8
+    pace.told(RateLimits(requests=200), 1000)
+    assert pace.spacing_seconds == 0.4
+    pace.told(RateLimits(requests=100), 1000)
+    assert pace.spacing_seconds == 0.4, "refusals slow down, and a limit is kept by itself"
+
+
+def test_a_limit_that_a_person_set_is_no_faster_for_a_higher_one_of_the_server() -> None:
+    pace = Pace(requests_per_minute=100, most_requests_per_minute=50, requests_at=1030, spacing_seconds=0.8)
+    pace.told(RateLimits(requests=1000), 1000)
+    assert (pace.requests_at, pace.spacing_seconds, pace.requests_rate) == (1030, 0.8, 50)
+
+
 @given(
     rate=st.floats(1, 10_000),
     costs=st.lists(st.integers(1, 5000), min_size=1, max_size=50),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.model_servers_chat import fault_of
+from plugins._strict_schemas import fault_of
 from winnow.providers.chatting import with_schema, without_thinking
 from winnow.providers.ollama_chat import context_for
 from winnow.providers.openai_chat import Dialect

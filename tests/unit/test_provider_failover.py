@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
-from typing_extensions import override
 
+from plugins.endpoints import SENTENCE, Clock, Server, settle
 from winnow.errors import (
     AnswerInvalid,
     KeyRefused,
@@ -18,101 +17,13 @@ from winnow.errors import (
     ProviderTimeout,
     ProviderUnavailable,
     SetupFault,
-    SpaceMismatch,
     TextRefused,
     TextTooLong,
     WinnowError,
 )
-from winnow.providers.endpoint import Answer, BatchRefused, Endpoint
+from winnow.providers.endpoint import BatchRefused
 from winnow.providers.failover import FIRST_REST_SECONDS, LONGEST_REST_SECONDS, FailOver
 from winnow.providers.instrumentation import Instrumented, accounted
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-SENTENCE = "the fixed sentence"
-SPACE = [3.0, 4.0, 0.0]
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Server(Endpoint):
-    """Embeds everything as `vector`, unless `error` says otherwise; `refuses` are errors for texts alone."""
-
-    def __init__(self, name: str, vector: Sequence[float] = SPACE) -> None:
-        self.name = name
-        self.vector = vector
-        self.error: WinnowError | None = None
-        self.refuses: Exception | None = None
-        self.asked: list[list[str]] = []
-        self.blocked: asyncio.Event | None = None
-        self.is_closed = False
-
-    @property
-    @override
-    def shown(self) -> str:
-        return f"http://{self.name}"
-
-    @property
-    def batches(self) -> int:
-        return sum(texts != [SENTENCE] for texts in self.asked)
-
-    @property
-    def looks(self) -> int:
-        return len(self.asked) - self.batches
-
-    @override
-    async def ask(self, texts: list[str]) -> Answer:
-        self.asked.append(texts)
-        if self.blocked is not None:
-            await self.blocked.wait()
-        if self.error is not None:
-            raise self.error
-        if self.refuses is not None and texts != [SENTENCE]:
-            raise self.refuses
-        return Answer(vectors=np.array([self.vector for _ in texts], "f4"), tokens=len(texts))
-
-    @override
-    async def close(self) -> None:
-        self.is_closed = True
-
-    def away(self) -> None:
-        self.error = ProviderUnavailable(f"http://{self.name} does not answer")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def first() -> Server:
-    return Server("first")
-
-
-@pytest.fixture
-def second() -> Server:
-    return Server("second")
-
-
-@pytest.fixture
-async def both(first: Server, second: Server, clock: Clock) -> AsyncIterator[FailOver]:
-    made = FailOver([first, second], sentence=SENTENCE, clock=clock)
-    yield made
-    await made.close()
-    assert first.is_closed
-    assert second.is_closed
-
-
-async def settle() -> None:
-    """Looks in the background have ended, those at servers that answer at all."""
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 async def test_the_preferred_one_is_asked_and_the_spare_left_alone(
@@ -293,67 +204,6 @@ async def test_when_one_is_away_and_one_wrong_it_is_weather_and_else_the_set_up(
 # -- never to another vector space
 
 
-@pytest.mark.parametrize("vector", [[4.0, -3.0, 0.0], [3.0, 4.0, 1.5], [3.0, 4.0], [3.0, 4.0, 0.0, 0.0]])
-@pytest.mark.parametrize("is_given", [True, False])
-async def test_a_spare_of_another_space_is_not_used_and_told_of(
-    first: Server, clock: Clock, vector: list[float], is_given: bool
-) -> None:
-    other = Server("other", vector)
-    endpoint = FailOver([first, other], sentence=SENTENCE, fingerprint=SPACE if is_given else None, clock=clock)
-    await endpoint.ask(["x"])
-    first.away()
-    with capture_logs() as logs:
-        for _ in range(3):
-            with pytest.raises(ProviderUnavailable, match="http://other serves another model"):
-                await endpoint.ask(["x"])
-            clock.now += 100
-    assert other.batches == 0
-    told = [entry for entry in logs if entry["event"] == "provider.endpoint_unusable"]
-    assert ["another model" in entry["because"] for entry in told] == [True]
-    await endpoint.close()
-
-
-async def test_a_slightly_different_build_of_the_same_model_is_the_same_space(first: Server, clock: Clock) -> None:
-    spare = Server("spare", [3.0, 4.0, 0.5])
-    endpoint = FailOver([first, spare], sentence=SENTENCE, clock=clock)
-    await endpoint.ask(["x"])
-    first.away()
-    await endpoint.ask(["x"])
-    assert spare.batches == 1
-    await endpoint.close()
-
-
-async def test_with_a_fingerprint_even_the_preferred_and_the_only_one_must_match(clock: Clock) -> None:
-    other = Server("other", [4.0, -3.0, 0.0])
-    endpoint = FailOver([other], sentence=SENTENCE, fingerprint=SPACE, clock=clock)
-    with pytest.raises(SpaceMismatch, match="another model"):
-        await endpoint.ask(["x"])
-    assert other.batches == 0
-    other.vector = SPACE
-    await endpoint.ask(["x"])
-    assert other.batches == 1
-    await endpoint.close()
-
-
-async def test_a_server_that_was_away_must_show_itself_again(both: FailOver, first: Server, clock: Clock) -> None:
-    await both.ask(["x"])
-    first.away()
-    await both.ask(["x"])
-    first.error, first.vector = None, [4.0, -3.0, 0.0]
-    clock.now += FIRST_REST_SECONDS
-    before = first.batches
-    for _ in range(3):
-        await both.ask(["x"])
-        await settle()
-    assert first.batches == before
-
-
-async def test_a_server_that_cannot_embed_a_plain_sentence_is_not_used(both: FailOver, first: Server) -> None:
-    first.error = AnswerInvalid("it has zeros only")
-    await both.ask(["x"])
-    assert first.batches == 0
-
-
 async def test_a_single_one_is_asked_however_often_it_has_failed(first: Server, clock: Clock) -> None:
     endpoint = FailOver([first], sentence=SENTENCE, clock=clock)
     first.away()
@@ -426,13 +276,3 @@ async def test_when_all_are_away_the_one_that_hangs_is_not_always_asked_first(
     await settle()
     assert second.asked[-1] == ["x"]
     assert len(first.asked) == asked
-
-
-async def test_many_who_ask_at_once_recognise_a_server_once(both: FailOver, first: Server) -> None:
-    first.blocked = asyncio.Event()
-    calls = [asyncio.create_task(both.ask(["x"])) for _ in range(8)]
-    await settle()
-    calls[0].cancel()
-    first.blocked.set()
-    await asyncio.gather(*calls, return_exceptions=True)
-    assert (first.looks, first.batches) == (1, 7)

@@ -114,6 +114,45 @@ def test_a_small_batch_goes_before_large_ones(loop: JumpingLoop) -> None:
     loop.run_until_complete(scene())
 
 
+def test_a_prompt_that_came_first_goes_behind_a_text_that_somebody_waits_for(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        line, server = Line(at_once=1), Server()
+        order = [("now", line.place(LARGE)), ("prompt", line.place_of_prompt()), ("query", line.place(1))]
+        await asyncio.gather(*(line.ask(place, partial(server.request, name)) for name, place in order))
+        assert server.asked == ["now", "query", "prompt"]
+
+    loop.run_until_complete(scene())
+
+
+@pytest.mark.parametrize("found", [1, 2])
+def test_prompts_that_take_all_places_leave_one_to_texts(loop: JumpingLoop, found: int) -> None:
+    async def scene() -> None:
+        line, server = Line(at_once=lambda: found), Server()
+        prompts = [
+            asyncio.create_task(line.ask(line.place_of_prompt(), partial(asyncio.sleep, 300))) for _ in range(found + 1)
+        ]
+        await asyncio.sleep(1)
+        for name in ("query", "the next one"):
+            await line.ask(line.place(1), partial(server.request, name))
+        assert server.most_in_flight == 1
+        assert not any(prompt.done() for prompt in prompts)
+        await asyncio.gather(*prompts)
+        assert loop.time() > 600, "the last prompt has waited for a place"
+
+    loop.run_until_complete(scene())
+
+
+def test_where_a_person_said_how_many_texts_wait_for_prompts(loop: JumpingLoop) -> None:
+    async def scene() -> None:
+        line, server = Line(at_once=1), Server()
+        prompt = asyncio.create_task(line.ask(line.place_of_prompt(), partial(asyncio.sleep, 300)))
+        await asyncio.sleep(1)
+        await line.ask(line.place(1), partial(server.request, "query"))
+        assert prompt.done()
+
+    loop.run_until_complete(scene())
+
+
 def test_who_gives_up_holds_up_nobody(loop: JumpingLoop) -> None:
     async def scene() -> None:
         line, server = Line(at_once=1, gate=OwnGate(clock=loop.time)), Server()

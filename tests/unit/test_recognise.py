@@ -15,7 +15,11 @@ from hypothesis import strategies as st
 
 from winnow.domain.messages import IncomingMessage
 from winnow.errors import InvalidInput
-from winnow.sources.recognise import open_source, recognise
+from winnow.sources.csv_table import looks_like_csv
+from winnow.sources.mbox import looks_like_mbox
+from winnow.sources.recognise import UNDERSTOOD, open_source, recognise
+from winnow.sources.signal import looks_like_signal
+from winnow.sources.whatsapp import looks_like_whatsapp
 
 ROOT = Path(__file__).parents[2]
 LOGS = sorted([*(ROOT / "tests/fixtures/minutes").glob("*.log"), *(ROOT / "examples/json-ld-minutes").glob("*.log")])
@@ -55,7 +59,7 @@ def test_every_real_log_is_recognised(path: Path) -> None:
         (b"Dear all,\n\nthe meeting is at 10:30.\n", None),
         (b"2011-07-04 09:58:01 ERROR: something broke\n", None),
         (b"[10:00] ada: hi\n", "irc"),
-        (b"name,text\nada,hi\n", None),
+        (b"name,text\nada,hi\n", "csv"),
         (b'{"name": "chat", "messages": []}\n', None),
         (b"\x00\x01\x02", None),
         (b"", None),
@@ -63,6 +67,43 @@ def test_every_real_log_is_recognised(path: Path) -> None:
 )
 def test_the_format_is_seen_in_the_content(content: bytes, kind: str | None) -> None:
     assert recognise(content[: 256 * 1024]) == kind
+
+
+CHATS = ROOT / "tests/fixtures/whatsapp"
+OF_EACH_KIND = [
+    *((path.read_bytes(), "irc") for path in LOGS),
+    *((path.read_bytes(), "whatsapp") for path in sorted(CHATS.glob("*y-*h.txt")) + sorted(CHATS.glob("*d-*h.txt"))),
+    ((CHATS / "signal.txt").read_bytes(), "signal"),
+    (b"[2019-05-29 15:04:05] Me: hi  \n", "signal"),
+    (b"[2019-05-29 15:04:05] Ana B: hi  \n", "signal"),
+    (b"[Dec 24, 2019 12:23:05] <Ana> hello\n", "signal"),
+    (b"[2019-05-29, 15:04:05] Ana B: hi\n", "whatsapp"),
+    ("[2019-05-29 15:04:05] Ana B: \u200eimage omitted\n".encode(), "whatsapp"),
+    (b"31/12/2019, 23:59 - Messages are encrypted.\n", "whatsapp"),
+    (b"rest of a message\n31/12/2019, 23:59 - Ana: hi\n31/12/2019, 23:59 - Bo: ho\n", "whatsapp"),
+    (b"[2019-05-29 15:04:05] ada: hi\n", "irc"),
+    (b"[2019-05-29 15:04:05] <ada> hi\n", "irc"),
+    (b"**** BEGIN LOGGING AT Fri Dec 30 09:58:01 2011\n\nDec 30 09:58:01 <ada>\thello\n", "irc"),
+    (b"Session Start: Mon Jul 04 09:58:01 2011\nSession Ident: #ops\n[09:58] <ada> hi\n", "irc"),
+    (b"2019-12-31 23:59:59 - ERROR: it broke\n", None),
+    (b"2019-12-31 23:59:59,123 - root - INFO - it runs\n", None),
+    (b"Dec 30 09:58:01 host kernel: it runs\n", None),
+    (b"date;author;text\n2020-01-01;ada;hi\n", "csv"),
+    (b"\xef\xbb\xbfAuthorID,Author,Date,Content,Attachments,Reactions\n", "csv"),
+    (b"sep=;\r\ndate;author;text\r\n", "csv"),
+    (b"Dear all, the date, the text\n", None),
+    (b"From ada@example.org Mon Jul 04 09:58:01 2011\nSubject: x\n\nhi\n", "mbox"),
+    (b"From ada at example.org  Mon Jul  4 09:58:01 2011\nFrom: ada at example.org (Ada)\n\nhi\n", "mbox"),
+    (b"From here on, Mon 09:58 is fine\nand so on\n", None),
+    (OBJECT, "jsonl"),
+]
+LOOKS = {"whatsapp": looks_like_whatsapp, "signal": looks_like_signal, "mbox": looks_like_mbox, "csv": looks_like_csv}
+
+
+@pytest.mark.parametrize(("content", "kind"), OF_EACH_KIND, ids=lambda value: value if isinstance(value, str) else None)
+def test_no_recogniser_takes_the_file_of_another(content: bytes, kind: str | None) -> None:
+    assert [name for name, looks_like in LOOKS.items() if looks_like(content)] == [kind] * (kind in LOOKS)
+    assert recognise(content) == kind
 
 
 @pytest.mark.parametrize(
@@ -79,12 +120,13 @@ def test_the_format_is_seen_in_the_content(content: bytes, kind: str | None) -> 
         ("[10:00] <ada> hi".encode("utf-16-be"), "is text in UTF-16; save it as UTF-8"),
         ("[10:00] <ada> hi".encode("utf-32"), "is text in UTF-16; save it as UTF-8"),
         (b"[10:00] <ada> a\r[10:01] <ada> b\r", "ends its lines with CR alone, as old Macs did; save it with LF"),
-        (b"\x7fELF\x00\x00", "is not text; what is understood are IRC logs and JSON Lines"),
+        (b"\x7fELF\x00\x00", f"is not text; what is understood are {UNDERSTOOD}"),
         (b"\x1f\x8b\x08\x00", "is compressed; unpack it first"),
-        (b"PK\x03\x04", "is an archive; unpack it first"),
+        (b"PK\x03\x04", "is an archive that was cut off"),
+        (b"PK\x05\x06" + bytes(18), "is an archive with nothing in it"),
         ("[10:00] <ada> hi".encode("utf-16"), "is text in UTF-16; save it as UTF-8"),
-        (b"Dear all,\n", "is of no kind that is understood; these are IRC logs and JSON Lines"),
-        (b'{\n  "messages": [\n', "is JSON, but none of its first lines"),
+        (b"Dear all,\n", f"is of no kind that is understood; these are {UNDERSTOOD}"),
+        (b'{\n  "messages": [\n', "is JSON, but neither an export of Telegram Desktop nor JSON Lines"),
         (b"[10:00] <ada> hi\n", "give it with --date"),
     ],
 )

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winnow.domain.scoring import SIGNAL_FROM, WEAK_FROM, MessageKind, score
+from winnow.domain.messages import Details
+from winnow.domain.scoring import MessageKind, ScoreRules, score, with_votes
 
 NOISE = [
     ("", "ann"),
@@ -89,10 +90,65 @@ def test_any_text_gets_a_score_that_fits_its_kind(text: str, author: str) -> Non
     assert 0.0 <= judged.importance <= 1.0
     expected = (
         MessageKind.SIGNAL
-        if judged.importance >= SIGNAL_FROM
+        if judged.importance >= 0.5
         else MessageKind.WEAK
-        if judged.importance >= WEAK_FROM
+        if judged.importance >= 0.2
         else MessageKind.NOISE
     )
     assert judged.kind is expected
     assert score(text, author) == judged
+
+
+SAID = "The build fails with a timeout since this morning"
+
+
+@pytest.mark.parametrize(
+    ("text", "details", "factor"),
+    [
+        ("Ann pinned a message", Details(service="pin"), "service message"),
+        ("Team", Details(service="title", media="photo"), "service message"),
+        ("🙈", Details(media="sticker"), "sticker"),
+        ("", Details(media="photo"), "media without words"),
+    ],
+)
+def test_what_nobody_said_in_words_is_noise(text: str, details: Details, factor: str) -> None:
+    judged = score(text, "ann", details)
+    assert judged.kind is MessageKind.NOISE
+    assert set(judged.factors) == {factor}
+
+
+def test_a_caption_counts_as_what_is_said() -> None:
+    assert score(SAID, "ann", Details(media="photo")) == score(SAID, "ann")
+
+
+def test_a_bot_matters_less_a_poll_and_reactions_more_and_a_forward_the_same() -> None:
+    plain = score("How many servers do we keep", "ann")
+    assert score("How many servers do we keep", "ann", Details(bot=True)).importance == pytest.approx(
+        plain.importance - 0.3
+    )
+    assert score("How many servers do we keep", "ann", Details(media="poll")).importance > plain.importance
+    assert score("How many servers do we keep", "ann", Details(forwarded_from="bob")) == plain
+    reacted = [score("lunch?", "ann", Details(reactions=number)).importance for number in (0, 1, 3, 5, 1000)]
+    assert reacted == sorted(reacted)
+    assert reacted[-1] == reacted[-2]
+
+
+def test_thresholds_decide_the_class_and_nothing_else() -> None:
+    strict = score(SAID, "ann", None, ScoreRules(signal_from=0.9, weak_from=0.85))
+    assert strict.kind is MessageKind.NOISE
+    assert strict.importance == score(SAID, "ann").importance
+
+
+def test_votes_are_one_factor_and_bounded() -> None:
+    judged = score("lunch", "ann")
+    raised = with_votes(judged.importance, judged.factors, 2)
+    assert raised.factors == {**judged.factors, "votes": 0.1}
+    assert raised.importance == pytest.approx(judged.importance + 0.1)
+    assert with_votes(raised.importance, raised.factors, 3).factors["votes"] == 0.15
+    assert with_votes(raised.importance, raised.factors, 0) == judged
+    assert with_votes(raised.importance, raised.factors, 1000).factors["votes"] == 0.25
+    assert with_votes(raised.importance, raised.factors, -1000).factors["votes"] == -0.25
+
+
+def test_votes_on_a_score_without_factors_add_to_it() -> None:
+    assert with_votes(0.4, None, 1).importance == pytest.approx(0.45)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from winnow.cli.shown_settings import show_settings
 from winnow.errors import InvalidSettings, SetupFault
 from winnow.secrets import Secrets, secrets_of
-from winnow.settings import load_settings, show_settings
+from winnow.settings import load_settings
 
 KEY = SecretStr("sk-very-secret-0123456789")
 ONE, TWO = (base64.urlsafe_b64encode(byte * 32).decode() for byte in (b"\xfb", b"\x02"))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pydantic
 import pytest
 
+from winnow.cli.shown_settings import show_settings
 from winnow.errors import InvalidSettings
-from winnow.settings import Settings, default_data_dir, load_settings, show_settings
+from winnow.settings import Settings, default_data_dir, load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,3 +226,9 @@ def test_settings_do_not_change_and_each_has_its_sentence() -> None:
         name for name, field in Settings.model_fields.items() if not (field.description or "").endswith((".", "`."))
     }
     assert undescribed == set()
+
+
+def test_the_threshold_of_noise_is_not_above_that_of_signal() -> None:
+    with pytest.raises(InvalidSettings, match=r"WINNOW_WEAK_FROM: 0.6 is above WINNOW_SIGNAL_FROM"):
+        load_settings(weak_from=0.6)
+    assert load_settings(signal_from=0.7, weak_from=0.6).weak_from == 0.6

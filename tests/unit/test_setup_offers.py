@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
+from winnow.domain.ollama_host import ollama_url
+from winnow.domain.providers import ProviderKind
 from winnow.errors import InvalidInput, InvalidSettings
-from winnow.pipeline.setup import offers, ollama_url, proposed
+from winnow.pipeline.setup import look, offers, proposed
 from winnow.providers.base import ServedModel
 from winnow.settings import load_settings
 
@@ -93,9 +95,28 @@ def test_what_cannot_be_used_is_told_by_its_name(name: str, monkeypatch: pytest.
     ],
 )
 def test_the_best_known_model_is_proposed(names: list[str], best: str | None) -> None:
-    assert proposed([ServedModel(name=name) for name in names]) == best
+    assert proposed([ServedModel(name=name) for name in names], own_tag=":latest") == best
 
 
 def test_what_the_server_says_of_a_model_counts() -> None:
     models = [ServedModel(name="embed-me", embeds=False), ServedModel(name="odd-name", embeds=True)]
-    assert proposed(models) == "odd-name"
+    assert proposed(models, own_tag="") == "odd-name"
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "kind"),
+    [
+        ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1", ProviderKind.OPENAI),
+        ("WINNOW_OLLAMA_URL", "http://127.0.0.1:9", ProviderKind.OLLAMA),
+    ],
+)
+async def test_trouble_is_told_by_the_name_that_was_set(
+    name: str, url: str, kind: ProviderKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, url)
+    (offer,) = (each for each in offers(load_settings()) if each.kind is kind)
+    told = (await look(offer, with_key=False)).trouble
+    assert told is not None
+    assert "does not answer" in told
+    assert "WINNOW_OPENAI_URL" not in told
+    assert (name in told) == (kind is ProviderKind.OPENAI), "an Ollama is started by one command"

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from winnow.api import embedding_schemas, schemas
@@ -15,17 +15,21 @@ from winnow.api.answers import atom_out, search_hit_out, status_out
 from winnow.api.backfills import Backfills
 from winnow.api.embeddings import add_embedding_routes
 from winnow.api.guard import Guard, describe
+from winnow.api.idempotency import Idempotency, IdempotencyKey
 from winnow.api.limits import Uploads
+from winnow.api.messages import add_message_routes
+from winnow.api.models import add_model_routes
 from winnow.api.problems import PROBLEM_RESPONSE, add_error_handlers, problem
 from winnow.api.providers import add_provider_routes
 from winnow.api.readiness import Readiness
 from winnow.api.requests import LoopbackNames, RequestLog
-from winnow.api.storing import store_many, store_one
+from winnow.api.storing import MakeUp, store_many, store_one
 from winnow.api.usage import add_usage_routes
 from winnow.api.usage_schemas import estimate_out
+from winnow.api.webhooks import TelegramSecret, add_webhook_routes
 from winnow.domain.jobs import Kind, Lane
 from winnow.domain.knowledge import AtomType
-from winnow.domain.messages import storable
+from winnow.domain.messages import MessageState, storable
 from winnow.pipeline.estimate import estimate
 from winnow.pipeline.intake import Intake
 from winnow.pipeline.overview import overview
@@ -69,9 +73,11 @@ def create_app(winnow: Winnow) -> FastAPI:
     )
     app.state.winnow = winnow
     app.state.backfills = Backfills(winnow)
+    app.state.intake = Intake(winnow.units, Lane.LIVE)
     settings = winnow.settings
     # Around one another: the last one added sees a request first.
     app.add_middleware(Uploads, most_bytes=settings.api_max_body_bytes, most_at_once=settings.api_concurrency)
+    app.add_middleware(TelegramSecret, secret=settings.telegram_webhook_secret)
     if settings.keys_required:
         app.add_middleware(Guard, keys=KeyStore(winnow.database), requests_per_second=settings.api_requests_per_second)
     elif settings.on_loopback:
@@ -82,7 +88,9 @@ def create_app(winnow: Winnow) -> FastAPI:
     _add_work_routes(app, winnow)
     add_embedding_routes(app, winnow)
     add_usage_routes(app, winnow)
+    add_model_routes(app, winnow)
     add_provider_routes(app, winnow)
+    add_webhook_routes(app, winnow)
     _add_health_routes(app, winnow)
     describe(app.openapi())  # which the application makes once, and keeps
     return app
@@ -129,16 +137,21 @@ def _add_knowledge_routes(app: FastAPI, winnow: Winnow) -> None:
 
     @app.get("/api/v1/messages", summary="Messages, newest first")
     async def messages(
-        channel: str | None = None, before: Before = LAST, limit: Limit = 20
+        channel: str | None = None,
+        author: Annotated[str | None, Query(description="A name, or the source's own id.")] = None,
+        state: MessageState | None = None,
+        before: Before = LAST,
+        limit: Limit = 20,
     ) -> schemas.PageOut[schemas.MessageOut]:
-        where = storable(channel) if channel is not None else None
-        found = await list_messages(winnow.database, channel=where, before=before, limit=limit)
+        where, who = (storable(given) if given is not None else None for given in (channel, author))
+        found = await list_messages(winnow.database, channel=where, author=who, state=state, before=before, limit=limit)
         items = [schemas.MessageOut(**asdict(item)) for item in found]
         return schemas.PageOut(items=items, next_before=_next(found, limit))
 
 
 def _add_work_routes(app: FastAPI, winnow: Winnow) -> None:
-    intake = Intake(winnow.units, Lane.LIVE)
+    intake: Intake = app.state.intake
+    idempotency = Idempotency(winnow.database)
 
     @app.post(
         "/api/v1/messages",
@@ -147,8 +160,15 @@ def _add_work_routes(app: FastAPI, winnow: Winnow) -> None:
         response_model=schemas.StoredOut,
         responses=STORED_RESPONSES,
     )
-    async def store(body: schemas.MessagesIn) -> Response:
-        return await (store_many(intake, body) if isinstance(body, list) else store_one(intake, body))
+    async def store(request: Request, body: schemas.MessagesIn, idempotency_key: IdempotencyKey = None) -> Response:
+        async def work(make_up: MakeUp | None) -> Response:
+            if isinstance(body, list):
+                return await store_many(intake, body, make_up)
+            return await store_one(intake, body, make_up)
+
+        return await idempotency.answer(request, idempotency_key, work)
+
+    add_message_routes(app, winnow, intake)
 
     @app.post(
         "/api/v1/knowledge/extract",

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from winnow.errors import WinnowError
-from winnow.pipeline.backfill import Plan, backfill
+from winnow.pipeline.backfill import backfill
+from winnow.pipeline.backfill_plan import Plan
 
 if TYPE_CHECKING:
     from winnow.bootstrap import Winnow
     from winnow.domain.jobs import Kind
-    from winnow.pipeline.backfill import Progress
+    from winnow.pipeline.backfill_progress import Progress
 
 log = structlog.get_logger(__name__)
 

@@ -82,7 +82,7 @@ class BuildingOut(BaseModel):
 
 
 class StatusOut(PaceOut):
-    """Where everything stands; for each kind the counts add up to `total`."""
+    """Where everything stands; for each kind the counts add up to `total`, and so do those of messages by state."""
 
     idle: bool
     embedder: str
@@ -90,6 +90,7 @@ class StatusOut(PaceOut):
     dimensions: int | None
     embeddings: dict[Kind, KindOut]
     building: BuildingOut | None
+    messages: dict[str, int]
     knowledge: dict[str, Any]
     queue: dict[str, Any] | None
     queue_error: str | None

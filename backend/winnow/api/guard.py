@@ -12,7 +12,7 @@ import structlog
 
 from winnow.api.limits import TokenBuckets, busy, discard
 from winnow.api.problems import NOTHING, problem, problem_of
-from winnow.api.requests import header
+from winnow.api.requests import WEBHOOKS, header
 from winnow.domain.keys import Scope, WrittenKey
 from winnow.errors import WinnowError
 
@@ -38,6 +38,11 @@ NEEDED = {
     ("GET", "/api/v1/status"): Scope.READ,
     ("GET", "/api/v1/usage"): Scope.READ,
     ("POST", "/api/v1/messages"): Scope.WRITE,
+    ("PATCH", "/api/v1/messages/{id}"): Scope.WRITE,
+    ("DELETE", "/api/v1/messages/{id}"): Scope.WRITE,
+    ("POST", "/api/v1/forget"): Scope.ADMIN,
+    ("GET", "/api/v1/channels"): Scope.READ,
+    ("PATCH", "/api/v1/channels"): Scope.ADMIN,
     ("POST", "/api/v1/knowledge/extract"): Scope.WRITE,
     ("GET", "/api/v1/embeddings/status"): Scope.READ,
     ("GET", "/api/v1/embeddings/failed"): Scope.READ,
@@ -45,6 +50,11 @@ NEEDED = {
     ("POST", "/api/v1/embeddings/failed/retry"): Scope.ADMIN,
     ("POST", "/api/v1/embeddings/failed/forget"): Scope.ADMIN,
     ("POST", "/api/v1/embeddings/backfill"): Scope.ADMIN,
+    ("GET", "/api/v1/models"): Scope.READ,
+    ("POST", "/api/v1/models/use"): Scope.ADMIN,
+    ("POST", "/api/v1/models/back"): Scope.ADMIN,
+    ("POST", "/api/v1/models/cancel"): Scope.ADMIN,
+    ("POST", "/api/v1/models/forget"): Scope.ADMIN,
     ("GET", "/api/v1/providers"): Scope.READ,
     ("POST", "/api/v1/providers"): Scope.ADMIN,
     ("GET", "/api/v1/providers/{id}"): Scope.READ,
@@ -60,6 +70,13 @@ SCHEME_DESCRIPTION = {
     "type": "http",
     "scheme": "bearer",
     "description": "Asked for when the API listens beyond loopback; `winnow keys create NAME` makes one.",
+}
+WEBHOOK_SCHEME = "Telegram"
+WEBHOOK_SCHEME_DESCRIPTION = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "X-Telegram-Bot-Api-Secret-Token",
+    "description": "What `winnow telegram set-webhook` has told Telegram to send.",
 }
 
 
@@ -126,18 +143,20 @@ class Guard:
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Handles one connection."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS | WEBHOOKS:
             await self._app(scope, receive, send)
             return
         kind, _, given = header(scope, b"authorization").partition(" ")
         key = WrittenKey.read(given.strip()) if kind.lower() == "bearer" else None
+        refusal: ASGIApp | None
         try:
             caller = await self._keys.recognise(key) if key else None
         except WinnowError as error:
-            refusal: ASGIApp | None = problem_of(error)
+            caller, refusal = None, problem_of(error)
         else:
             refusal = self._refusal(scope, caller) if caller else _unknown(kind)
         if refusal is None:
+            scope.setdefault("state", {})["caller"] = caller.id if caller else ""
             await self._app(scope, receive, send)
             return
         await discard(receive)
@@ -185,8 +204,11 @@ def describe(description: dict[str, Any]) -> None:
     Raises:
         KeyError: a route is not in `NEEDED`; the application does not start with such a one.
     """
-    description.setdefault("components", {})["securitySchemes"] = {SCHEME: SCHEME_DESCRIPTION}
+    schemes = {SCHEME: SCHEME_DESCRIPTION, WEBHOOK_SCHEME: WEBHOOK_SCHEME_DESCRIPTION}
+    description.setdefault("components", {})["securitySchemes"] = schemes
     for path, operations in description["paths"].items():
         for method, operation in operations.items():
-            if path not in OPEN_PATHS:
+            if path in WEBHOOKS:
+                operation["security"] = [{WEBHOOK_SCHEME: []}]
+            elif path not in OPEN_PATHS:
                 operation["security"] = [{SCHEME: [NEEDED[method.upper(), path].value]}]

@@ -11,8 +11,19 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from winnow.api.schemas import MANY, ONE, sentence_of
-from winnow.errors import InvalidInput, ProviderNotFound, ProviderRefused, SetupFault, Transient, WinnowError
+from winnow.api.schemas import MANY, ONE
+from winnow.api.words import sentence_of
+from winnow.errors import (
+    ChangeRefused,
+    ChannelNotFound,
+    InvalidInput,
+    MessageNotFound,
+    ProviderConflict,
+    ProviderNotFound,
+    SetupFault,
+    Transient,
+    WinnowError,
+)
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -34,7 +45,7 @@ PROBLEM_RESPONSE: dict[str, Any] = {
                 "type": "about:blank",
                 "title": "Unprocessable Entity",
                 "status": 422,
-                "detail": "sent_at: Input should have timezone info",
+                "detail": "sent_at: give its time zone, too, as in 2026-01-31T09:30:00Z",
             },
         }
     },
@@ -61,9 +72,9 @@ async def _winnow_error(_request: Request, error: Exception) -> JSONResponse:
 
 def problem_of(error: WinnowError) -> JSONResponse:
     """The answer to a request that ended in this error."""
-    if isinstance(error, ProviderNotFound):
+    if isinstance(error, ProviderNotFound | MessageNotFound | ChannelNotFound):
         return problem(HTTPStatus.NOT_FOUND, str(error))
-    if isinstance(error, ProviderRefused):
+    if isinstance(error, ProviderConflict | ChangeRefused):
         return problem(HTTPStatus.CONFLICT, str(error))
     if isinstance(error, InvalidInput):
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))

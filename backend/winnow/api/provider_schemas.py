@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, cast
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StrictBool
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StrictBool,
+    WithJsonSchema,
+)
 
 from winnow.api.schemas import GivenIn, whole
-from winnow.domain.providers import ProviderKind
+from winnow.domain.providers import SERVED, ProviderKind
 from winnow.pipeline.provider_rules import (
     MOST_A_MINUTE,
     MOST_AT_ONCE,
@@ -22,14 +32,53 @@ from winnow.pipeline.provider_rules import (
 )
 from winnow.pipeline.providers import ProviderChanges
 
-ProviderName = Annotated[str, Field(pattern=f"^{NAME}$")]
-# No credentials, query or fragment; what else cannot be in one is told by the use case (409).
-Url = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9._:\[\]-]+(/[!-\"$->@-~]*)?$", max_length=MOST_URL_CHARACTERS)]
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+
+def _like(pattern: str, words: str) -> tuple[FieldInfo, AfterValidator]:
+    """Refuses other text in these words; pydantic's own would repeat the pattern."""
+    form = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not form.fullmatch(value):
+            raise ValueError(words)
+        return value
+
+    described: FieldInfo = Field(json_schema_extra={"pattern": f"^{pattern}$"})
+    return described, AfterValidator(check)
+
+
+def _served(value: object) -> object:
+    if value not in SERVED:
+        raise ValueError(f"choose {' or '.join(SERVED)}")
+    return value
+
+
+ProviderName = Annotated[
+    str, *_like(NAME, "it has 1 to 64 of a-z, 0-9, dot, dash and underscore, and begins with a letter or digit")
+]
+# What else cannot be in a URL is told by the use case.
+Url = Annotated[
+    str,
+    *_like(
+        r"https?://[A-Za-z0-9._:\[\]-]+(/[!-\"$->@-~]*)?",
+        "write it like http://gpu1:11434 or https://api.openai.com/v1, without credentials, query and fragment",
+    ),
+    Field(max_length=MOST_URL_CHARACTERS),
+]
 Urls = Annotated[list[Url], Field(min_length=1, max_length=MOST_URLS)]
-Model = Annotated[str, Field(pattern=r"^[!-~]+$", max_length=MOST_MODEL_CHARACTERS)]
-Prefix = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=MOST_PREFIX_CHARACTERS)]
+Model = Annotated[
+    str, *_like(r"[!-~]+", "it has printable ASCII characters, and no blanks"), Field(max_length=MOST_MODEL_CHARACTERS)
+]
+Prefix = Annotated[
+    str, *_like(r"[^\x00]*", "it has a character that cannot be stored"), Field(max_length=MOST_PREFIX_CHARACTERS)
+]
 Key = Annotated[SecretStr, Field(min_length=1, max_length=MOST_KEY_CHARACTERS)]
 AMinute = Annotated[int, Field(ge=1, le=MOST_A_MINUTE, strict=True), BeforeValidator(whole)]
+Kind = Annotated[
+    ProviderKind, BeforeValidator(_served), WithJsonSchema({"type": "string", "enum": [kind.value for kind in SERVED]})
+]
 AtOnce = Annotated[int, Field(ge=1, le=MOST_AT_ONCE, strict=True), BeforeValidator(whole)]
 
 
@@ -48,7 +97,7 @@ class ProviderIn(GivenIn):
     )
 
     name: ProviderName
-    kind: Literal["ollama", "openai"]
+    kind: Kind
     urls: Urls
     embedding_model: Model | None = None
     chat_model: Model | None = None
@@ -117,10 +166,14 @@ class ProvidersOut(BaseModel):
 
 
 class CheckedOut(BaseModel):
-    """What a provider's servers answered just now; `dimensions` are of its embedding model's vectors."""
+    """What a provider's servers answered just now; `dimensions` are of its embedding model's vectors.
+
+    `warning`: it can be used, though not all of its servers answer.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
     passed: bool
     said: str
+    warning: bool
     dimensions: int | None

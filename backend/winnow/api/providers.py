@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
-from uuid import UUID
 
 from fastapi import Path
 
 from winnow.api import provider_schemas as schemas
-from winnow.domain.providers import ProviderKind
-from winnow.pipeline.providers import check_provider, create_provider, edit_provider
+from winnow.pipeline.provider_rules import NAME
+from winnow.pipeline.providers import check_provider, create_provider, edit_provider, named
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -20,7 +19,14 @@ if TYPE_CHECKING:
 
 PROVIDERS = "/api/v1/providers"
 ONE = PROVIDERS + "/{id}"
-ProviderId = Annotated[UUID, Path(examples=["7f2c1f0e-3d0c-4f0a-9a52-0c8a4a4f1b11"])]
+ProviderId = Annotated[
+    str,
+    Path(
+        description="Its id, or its name.",
+        examples=["7f2c1f0e-3d0c-4f0a-9a52-0c8a4a4f1b11"],
+        json_schema_extra={"pattern": f"^{NAME}$"},
+    ),
+]
 
 
 def add_provider_routes(app: FastAPI, winnow: Winnow) -> None:
@@ -36,21 +42,23 @@ def add_provider_routes(app: FastAPI, winnow: Winnow) -> None:
     @app.post(PROVIDERS, summary="Write a provider down; its server is not asked", status_code=HTTPStatus.CREATED)
     async def create(body: schemas.ProviderIn) -> schemas.ProviderOut:
         given = schemas.changes_in(body)
-        made = await create_provider(tools, name=body.name, kind=ProviderKind(body.kind), given=given)
+        made = await create_provider(tools, name=body.name, kind=body.kind, given=given)
         return schemas.ProviderOut.model_validate(made)
 
     @app.get(ONE, summary="One provider")
     async def provider(id: ProviderId) -> schemas.ProviderOut:  # noqa: A002 - the path's name
-        return schemas.ProviderOut.model_validate(await tools.store.get(id))
+        return schemas.ProviderOut.model_validate(await named(tools, id))
 
     @app.patch(ONE, summary="Change what is given of a provider")
     async def edit(id: ProviderId, body: schemas.ProviderEditIn) -> schemas.ProviderOut:  # noqa: A002
-        return schemas.ProviderOut.model_validate(await edit_provider(tools, id, schemas.changes_in(body)))
+        return schemas.ProviderOut.model_validate(
+            await edit_provider(tools, (await named(tools, id)).id, schemas.changes_in(body))
+        )
 
     @app.delete(ONE, summary="Remove a provider and its key", status_code=HTTPStatus.NO_CONTENT)
     async def remove(id: ProviderId) -> None:  # noqa: A002
-        await tools.store.delete(id)
+        await tools.store.delete((await named(tools, id)).id)
 
     @app.post(ONE + "/check", summary="Ask a provider's servers whether they are there and have its models")
     async def check(id: ProviderId) -> schemas.CheckedOut:  # noqa: A002
-        return schemas.CheckedOut.model_validate(await check_provider(hasty, await tools.store.get(id)))
+        return schemas.CheckedOut.model_validate(await check_provider(hasty, await named(tools, id)))

@@ -11,6 +11,7 @@ from uuid import uuid4
 import structlog
 
 from winnow.api.problems import problem
+from winnow.sources.telegram import WEBHOOK_PATH
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +21,8 @@ log = structlog.get_logger(__name__)
 # What a caller may choose as an id: short, and nothing that could forge a log line or a header.
 PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PORT = re.compile(r":\d+$")
+# Called by services of others, by whatever name they know this machine; each asks for its own secret (api/webhooks.py).
+WEBHOOKS = frozenset({WEBHOOK_PATH})
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # The page takes nothing from elsewhere, is shown in no other page, and what people wrote stays in no cache.
 # https://cheatsheetseries.owasp.org/cheatsheets/HTTP_Headers_Cheat_Sheet.html
@@ -94,7 +97,7 @@ def header(scope: Scope, name: bytes) -> str:
 
 
 class LoopbackNames:
-    """ASGI middleware: answers only requests that call this machine by a loopback name.
+    """ASGI middleware: answers only requests that call this machine by a loopback name, and webhooks.
 
     Else a page on the web could point its own host name at 127.0.0.1 and read a private chat through the browser.
     """
@@ -104,7 +107,7 @@ class LoopbackNames:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
-        if scope["type"] != "http" or _called(scope) in LOOPBACK_NAMES:
+        if scope["type"] != "http" or scope["path"] in WEBHOOKS or _called(scope) in LOOPBACK_NAMES:
             await self._app(scope, receive, send)
             return
         sentence = f"this API answers to {', '.join(LOOPBACK_NAMES)} only; call it by one of these names"

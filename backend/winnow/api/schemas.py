@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Self, TypeVar
@@ -26,8 +25,16 @@ from pydantic import (
     model_validator,
 )
 
+from winnow.api.words import sentence_of
 from winnow.domain.jobs import Kind
-from winnow.domain.messages import MAX_NAME_CHARACTERS, MAX_TEXT_CHARACTERS, IncomingMessage
+from winnow.domain.messages import (
+    MAX_NAME_CHARACTERS,
+    MAX_TEXT_CHARACTERS,
+    IncomingMessage,
+    MessageState,
+    still_to_come,
+)
+from winnow.errors import InvalidInput
 
 MOST_MESSAGES = 1000
 MOST_MEMBERS = 20
@@ -106,24 +113,47 @@ class MessageIn(GivenIn):
     channel: Name
     text: str = Field(max_length=MAX_TEXT_CHARACTERS)
     author: str = Field("", max_length=MAX_NAME_CHARACTERS)
-    sent_at: Moment | None = Field(None, description="With a time zone, 1970 to 2999; now, when not given.")
+    author_id: Name | None = Field(None, description="The source's own id of the author.")
+    sent_at: Moment | None = Field(None, description="With a zone, 1970 to a day from now; now, when not given.")
+    edited_at: Moment | None = Field(
+        None, description="When the text became this one; it replaces a stored one that is older."
+    )
+    channel_title: str | None = Field(
+        None, max_length=MAX_NAME_CHARACTERS, description="How people name the channel, where `channel` is an id."
+    )
     source: Name = "api"
     external_id: Name | None = Field(None, description="Your own id of the message; made up when not given.")
     reply_to: Name | None = None
     thread: Name | None = None
 
-    def as_message(self) -> IncomingMessage:
-        """The message as the pipeline takes it. Raises InvalidInput."""
+    def as_message(self, *, made_up: str | None = None) -> IncomingMessage:
+        """The message as the pipeline takes it; `made_up` is its id when none is given. Raises InvalidInput."""
+        now = datetime.now(UTC)
+        for name in ("sent_at", "edited_at"):
+            if ahead := still_to_come(now, **{name: getattr(self, name)}):
+                raise InvalidInput(f"{name}: {ahead}")
         return IncomingMessage(
             source=self.source,
             channel=self.channel,
-            external_id=self.external_id or uuid4().hex,
+            external_id=self.external_id or made_up or uuid4().hex,
             author=self.author,
             text=self.text,
-            sent_at=self.sent_at or datetime.now(UTC),
+            sent_at=self.sent_at or now,
             reply_to=self.reply_to,
             thread=self.thread,
+            author_id=self.author_id,
+            channel_title=self.channel_title,
+            edited_at=self.edited_at,
         )
+
+
+class EditIn(GivenIn):
+    """Another text for a stored message."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"text": "Let's go with IVFFlat after all."}})
+
+    text: str = Field(max_length=MAX_TEXT_CHARACTERS)
+    edited_at: Moment | None = Field(None, description="When it became this one; now, when not given.")
 
 
 class RefusedOut(BaseModel):
@@ -131,12 +161,6 @@ class RefusedOut(BaseModel):
 
     index: int
     reason: str
-
-
-def sentence_of(detail: Mapping[str, Any], place: Sequence[str | int]) -> str:
-    """What pydantic found at a place, in a few words."""
-    said = f"{'.'.join(map(str, place))}: " if place else ""
-    return f"{said}{detail['msg'].removeprefix('Value error, ')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,17 +187,18 @@ MessagesIn = Annotated[
 
 
 class StoredOut(BaseModel):
-    """What became of the messages: `stored` + `known` + `refused` are all of them.
+    """What became of the messages: `stored` + `known` + `edited` + `refused` are all of them.
 
     `ids` has one for each, in the order given, of known ones too; null where a message was refused and has none.
     """
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"stored": 2, "known": 1, "ids": [1712, 1713, 1688], "refused": []}}
+        json_schema_extra={"example": {"stored": 2, "known": 1, "edited": 0, "ids": [1712, 1713, 1688], "refused": []}}
     )
 
     stored: int
     known: int
+    edited: int = 0
     ids: list[int | None]
     refused: list[RefusedOut] = Field(default_factory=list)
 
@@ -260,6 +285,7 @@ class QuoteOut(BaseModel):
     quote: str
     author: str
     channel: str
+    channel_title: str
     sent_at: datetime
 
 
@@ -298,14 +324,23 @@ class TopicOut(BaseModel):
 
 
 class MessageOut(BaseModel):
-    """A message as it was said."""
+    """A message as it was said, where it stands, and how much it matters (0 to 1) and why."""
 
     id: int
+    source: str
     channel: str
+    channel_title: str
+    external_id: str
     author: str
+    author_id: str | None
     text: str
     sent_at: datetime
+    edited_at: datetime | None
     topic: str | None
+    state: MessageState
+    importance: float | None
+    signal: str | None = Field(description="signal, weak or noise; null: not scored yet.")
+    factors: dict[str, Any] | None = Field(description="What the importance is made of.")
 
 
 class HitOut(BaseModel):

@@ -179,4 +179,5 @@ async def serve_api(winnow: Winnow, bound: socket.socket, stop: asyncio.Event) -
     finally:
         stopping.cancel()
         await app.state.backfills.stop()
+        await app.state.telegram.close()
     log.info("api.stopped")

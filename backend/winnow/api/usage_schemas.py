@@ -72,7 +72,7 @@ def usage_totals_out(totals: Totals) -> TotalsOut:
         estimated=totals.estimated,
         output_tokens=totals.output_tokens,
         seconds=round(totals.seconds, 3),
-        price_usd=_usd(totals.price_usd),
+        price_usd=usd(totals.price_usd),
         price_complete=totals.price_complete,
     )
 
@@ -84,7 +84,7 @@ def estimate_out(expected: Estimate) -> EstimateOut:
         texts=expected.texts,
         tokens=expected.tokens,
         tokens_basis=expected.tokens_basis,
-        price_usd=_usd(expected.price_usd),
+        price_usd=usd(expected.price_usd),
         price_basis=expected.price_basis,
         seconds=None if expected.seconds is None else round(expected.seconds, 3),
         seconds_basis=expected.seconds_basis,
@@ -92,5 +92,6 @@ def estimate_out(expected: Estimate) -> EstimateOut:
     )
 
 
-def _usd(price: Decimal | None) -> float | None:
+def usd(price: Decimal | None) -> float | None:
+    """US dollars as all JSON has them: a number; null: unknown."""
     return None if price is None else float(price)

@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from winnow.api.usage_schemas import estimate_out, usage_totals_out
-from winnow.bootstrap import opened, servers_for
+from winnow.bootstrap import opened
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.render import counted, plain, span
 from winnow.cli.running import console, errors, print_json, run, settings_for
@@ -20,16 +20,19 @@ from winnow.domain.budget import Budget
 from winnow.domain.jobs import Kind
 from winnow.domain.usage import NOTHING
 from winnow.errors import InvalidInput
-from winnow.pipeline.backfill import Plan, backfill
+from winnow.pipeline.backfill import backfill
+from winnow.pipeline.backfill_plan import Plan
 from winnow.pipeline.budget import Account, account, tokens_in
 from winnow.pipeline.estimate import Estimate, estimate
+from winnow.servers import servers_for
 from winnow.storage.engine import masked
 from winnow.storage.migrate import require_newest
 
 if TYPE_CHECKING:
-    from winnow.bootstrap import Servers, Winnow
-    from winnow.pipeline.backfill import Progress as BackfillProgress
+    from winnow.bootstrap import Winnow
+    from winnow.pipeline.backfill_progress import Progress as BackfillProgress
     from winnow.pipeline.indexing import IndexBuild
+    from winnow.servers import Servers
     from winnow.settings import Settings
 
 

@@ -75,7 +75,7 @@ class Children:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "winnow.cli.main",
+                "winnow.cli.entry",
                 name,
                 *arguments,
                 stdin=asyncio.subprocess.DEVNULL,

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from winnow.bootstrap import opened, servers_for
+from winnow.bootstrap import opened
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.running import console, print_json, run, settings_for
 from winnow.domain.findings import Level, wrong
 from winnow.errors import WinnowError
 from winnow.pipeline.examine import examine
+from winnow.servers import servers_for
 
 if TYPE_CHECKING:
     from winnow.domain.findings import Finding

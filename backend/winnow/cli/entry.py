@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 
@@ -14,12 +15,16 @@ CANNOT_BE_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 def main() -> None:
     """Loads the command line and runs it."""
     try:
+        gc.disable()  # the loading makes many objects and no garbage: looking for it takes a tenth of the time
         from winnow.cli.main import app  # noqa: PLC0415 - the loading is what may be interrupted
 
+        gc.freeze()
+        gc.enable()
         try:
             app()
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # whoever started this may have closed it
+                sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except OSError as error:
@@ -28,3 +33,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would say it again at its end
         sys.stderr.write(f"error: the output cannot be written ({error.strerror}); send it somewhere else\n")
         sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

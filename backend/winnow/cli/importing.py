@@ -1,8 +1,9 @@
-"""`winnow import`: chat logs read in, and what was read told."""
+"""`winnow import`: exports and logs of chats read in, and what was read told."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+import asyncio
+from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,14 +11,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
+from winnow.cli.import_bar import import_bar
+from winnow.cli.import_summary import import_json, show_import, show_refused, visible
 from winnow.cli.options import AsJson, DataDir
-from winnow.cli.running import console, errors, print_json, run, settings_for
+from winnow.cli.running import errors, print_json, run, settings_for
 from winnow.cli.using import SOME_FAILED, using
-from winnow.errors import InvalidInput, QueueUnavailable
-from winnow.pipeline.import_files import BROKEN_SHOWN, How, ImportReport, import_files
+from winnow.errors import InvalidInput, InvalidSettings, QueueUnavailable, WinnowError
+from winnow.pipeline.import_files import How, import_files, survey_files
+from winnow.pipeline.import_report import ImportReport
+from winnow.sources.recognise import UNDERSTOOD
 
 if TYPE_CHECKING:
     from winnow.bootstrap import Winnow
+    from winnow.settings import Settings
+    from winnow.storage.unit_of_work import UnitsOfWork
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -26,39 +33,80 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def import_command(
-    files: Annotated[list[Path], typer.Argument(help="Chat logs: IRC in many forms, or JSON Lines (docs/formats.md).")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help=f"What they are is seen in them: {UNDERSTOOD}."),
+    ],
     channel: Annotated[str | None, typer.Option(help="Channel, where the file names none.")] = None,
     timezone: Annotated[str, typer.Option(help="Zone of times without one, for example Europe/Berlin.")] = "UTC",
     day: Annotated[
         datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Day, where the file names none.")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, say what it is, store nothing.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read chat logs in. Importing a file again stores nothing twice; broken lines are named and the rest is read."""
+    """Read chats in. Importing a file again stores nothing twice; an interrupted import goes on where it was."""
     settings = settings_for(data_dir=data_dir)
 
     async def main() -> ImportReport:
         how = How(channel=channel, timezone=_zone(timezone), day=day.date() if day else None)
-        async with using(settings, queue=False, fresh=True) as winnow:
-            await _start_queue_or_say(winnow)
-            with errors.status("reading …") as line:
-
-                def tick(so_far: ImportReport) -> None:
-                    line.update(f"reading … {so_far.messages:,} messages")
-
-                return await import_files(winnow.units, files, how, tick=tick)
+        return await (_survey if dry_run else _import)(settings, files, how)
 
     report = run(main)
     if as_json:
-        _show_refused(report)
-        print_json(_import_json(report))
+        show_refused(report)
+        print_json(import_json(report))
     else:
-        show_import(report)
+        show_import(report, dry_run=dry_run)
     if report.refused:
         raise typer.Exit(InvalidInput.exit_code)
     if report.broken or report.differing:
         raise typer.Exit(SOME_FAILED)
+
+
+async def _import(settings: Settings, files: list[Path], how: How) -> ImportReport:
+    async with using(settings, queue=False, fresh=True) as winnow:
+        await _start_queue_or_say(winnow)
+        so_far = ImportReport()
+        try:
+            with import_bar(errors, len(files)) as show:
+
+                def tick(report: ImportReport) -> None:
+                    nonlocal so_far
+                    so_far = report
+                    show(report)
+
+                return await import_files(winnow.units, files, how, tick=tick)
+        except (asyncio.CancelledError, WinnowError):
+            _say_what_stands(so_far)
+            raise
+
+
+async def _survey(settings: Settings, files: list[Path], how: How) -> ImportReport:
+    """Reads without storing. What is known is counted where there are data; a dry run begins none."""
+    async with AsyncExitStack() as stack:
+        units: UnitsOfWork | None = None
+        try:
+            units = (await stack.enter_async_context(using(settings, queue=False))).units
+        except InvalidSettings:
+            pass  # no Winnow has run here: nothing is known
+        except WinnowError as error:
+            reason = visible(str(error).rstrip("."))
+            errors.print(f"what is known already is not counted: {reason}", markup=False, soft_wrap=True)
+        with import_bar(errors, len(files)) as tick:
+            return await survey_files(units, files, how, tick=tick)
+
+
+def _say_what_stands(report: ImportReport) -> None:
+    """One line for whoever interrupted an import, or found it interrupted."""
+    stored = report.stored + report.changed
+    rest = f", {report.known + report.resumed:,} were known before" if report.known + report.resumed else ""
+    errors.print(
+        f"interrupted: {stored:,} messages are stored and stay{rest}; the same command goes on from there",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 async def _start_queue_or_say(winnow: Winnow) -> None:
@@ -79,56 +127,3 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: `Europe` is a folder
         raise InvalidInput(f"there is no time zone {name!r}; write it like Europe/Berlin or UTC") from error
-
-
-def _import_json(report: ImportReport) -> dict[str, object]:
-    values: dict[str, object] = {field.name: getattr(report, field.name) for field in fields(report)}
-    values["first_broken"] = [
-        {"file": str(path), "line": item.line, "reason": item.reason} for path, item in report.first_broken
-    ]
-    values["refused"] = [{"file": str(path), "reason": reason} for path, reason in report.refused]
-    return values
-
-
-def _show_refused(report: ImportReport) -> None:
-    for _, reason in report.refused[:BROKEN_SHOWN]:
-        errors.print("[bold red]error:[/] ", end="")
-        errors.print(_visible(reason), markup=False, soft_wrap=True)
-    if len(report.refused) > BROKEN_SHOWN:
-        errors.print(f"… and {len(report.refused) - BROKEN_SHOWN:,} more files that could not be read")
-
-
-def _visible(text: str) -> str:
-    """One line without anything that a terminal obeys or hides: such characters as Python escapes them."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-
-
-def show_import(report: ImportReport) -> None:
-    """What was read, and what was not, with the lines to look at."""
-    for path, item in report.first_broken:
-        told = f"{path}:{item.line}: {item.reason}: {item.excerpt}"
-        errors.print(_visible(told), markup=False, soft_wrap=True)
-    if (more := report.broken + report.differing - len(report.first_broken)) > 0:
-        errors.print(f"… and {more:,} more lines that could not be read or stored")
-    _show_refused(report)
-    if report.refused and not report.files:
-        return
-    files = "1 file" if report.files == 1 else f"{report.files} files"
-    console.print(f"{files}: {report.stored:,} messages stored, {report.known:,} known already")
-    if report.continued:
-        console.print(f"lines joined to the message above them: {report.continued:,}")
-    if report.not_messages:
-        reasons = ", ".join(f"{number:,} {reason}" for reason, number in report.not_messages.most_common())
-        console.print(f"not messages: {reasons}", markup=False)
-    if report.blank:
-        console.print(f"blank messages, stored and never embedded: {report.blank:,}")
-    if report.recoded:
-        console.print(f"lines that were not UTF-8, read as Windows-1252 or mended: {report.recoded:,}")
-    bad = {
-        "messages known with another text, which stays": report.differing,
-        "lines that could not be read": report.broken,
-        "files that could not be read": len(report.refused),
-    }
-    for what, number in bad.items():
-        if number:
-            console.print(f"[bold red]{what}: {number:,}[/]")

@@ -6,8 +6,10 @@ import typer
 
 from winnow.cli import (
     backfilling,
+    channels,
     doctor,
     failed,
+    forget,
     importing,
     keys,
     model,
@@ -15,6 +17,7 @@ from winnow.cli import (
     serving,
     setup,
     showing,
+    telegram,
     usage,
     using,
 )
@@ -35,10 +38,10 @@ backfilling.add_commands(app)
 usage.add_commands(app)
 doctor.add_commands(app)
 showing.add_commands(app)
+app.add_typer(telegram.app, name="telegram", rich_help_panel="Use")
+forget.add_commands(app)
+app.add_typer(channels.app, name="channels", rich_help_panel="Maintain")
 app.add_typer(failed.app, name="failed", rich_help_panel="Maintain")
 app.add_typer(keys.app, name="keys", rich_help_panel="Maintain")
 app.add_typer(providers.app, name="providers", rich_help_panel="Models")
 app.add_typer(model.app, name="model", rich_help_panel="Models")
-
-if __name__ == "__main__":
-    app()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import asdict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,35 +12,38 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from winnow.api.model_schemas import model_out
 from winnow.api.usage_schemas import estimate_out
 from winnow.cli.backfilling import show_estimate, watched_backfill
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.render import plain
-from winnow.cli.running import console, errors, friendly, print_json, run, settings_for
+from winnow.cli.running import INTERRUPTED, console, errors, friendly, print_json, run, settings_for
 from winnow.cli.usage import money
 from winnow.cli.using import using
 from winnow.domain.spaces import Role
 from winnow.errors import AnswerInvalid, InvalidInput, ModelNotFound, SetupFault
-from winnow.pipeline.backfill import Plan
+from winnow.pipeline.backfill_plan import Plan
 from winnow.pipeline.choices import choose, list_models
-from winnow.pipeline.estimate import Asked, estimate
+from winnow.pipeline.estimate import estimate
 from winnow.pipeline.remodel import (
     begin_change,
     cancel_change,
     change_back,
     finish_building,
     forget_earlier,
+    refuse_impossible,
 )
-from winnow.storage.refusals import sqlstate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
+    from decimal import Decimal
 
     from winnow.bootstrap import Winnow
     from winnow.domain.spaces import Space
     from winnow.pipeline.choices import Choice, ListedModel
     from winnow.providers.base import Embedder, PullProgress
+    from winnow.settings import Settings
     from winnow.storage.engine import Database
 
 app = typer.Typer(help="The model that embeds: which there are, the change to another, and back.", no_args_is_help=True)
@@ -48,8 +51,6 @@ app = typer.Typer(help="The model that embeds: which there are, the change to an
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 NOT_FINISHED = 1
 QUIET_SECONDS = 1.0
-# PostgreSQL's code for a row that refers to one which is not there.
-MISSING_REFERENCE = "23503"
 ROLES = {Role.ACTIVE: "in use", Role.BUILDING: "being filled", Role.PREVIOUS: "before"}
 
 
@@ -64,7 +65,7 @@ def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
     models = run(main)
     if as_json:
-        print_json([asdict(model) | {"price_usd_per_million_tokens": _price(model)} for model in models])
+        print_json([model_out(model).model_dump(mode="json") for model in models])
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("model", "dimensions", "context", "$/M tokens", ""):
@@ -74,15 +75,14 @@ def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
             Text(plain(model.name)),
             _figure(model.dimensions),
             _figure(model.context),
-            _price(model) or "–",
+            _price(model.price_usd_per_million_tokens),
             Text(ROLES[model.role], "bold") if model.role in ROLES else Text(plain(model.trouble or ""), "yellow"),
         )
     console.print(table)
 
 
-def _price(model: ListedModel) -> str | None:
-    price = model.price_usd_per_million_tokens
-    return None if price is None else f"{price:g}"
+def _price(price: Decimal | None) -> str:
+    return "–" if price is None else f"{price:g}"
 
 
 def _figure(number: int | None) -> str:
@@ -97,30 +97,66 @@ def use_command(
     as_json: AsJson = False,
 ) -> None:
     """Embed everything again with another model, and search with it when that is done. Run it again to go on."""
-    settings = settings_for(data_dir=data_dir)
+    change_over(settings_for(data_dir=data_dir), name, yes=yes, as_json=as_json)
+
+
+def change_over(settings: Settings, name: str, *, yes: bool = False, as_json: bool = False) -> None:
+    """What `winnow model use` does, questions and all.
+
+    Raises:
+        typer.Exit: it is not finished, or refused.
+        typer.Abort: a person has said no.
+    """
     agreed: set[str] = set()
+    begun: list[str] = []
 
     async def main() -> int | str:
         async with using(settings, queue=False, fresh=True) as winnow:
             await winnow.start_queue_if_there()
             choice = await choose(winnow.choosing(), name)
-            if question := await _missing(winnow, choice, agreed, yes=yes):
-                return question
             embedder = winnow.embedder_of(choice.provider, choice.model)
             try:
-                return await _use(winnow, choice, embedder, agreed, yes=yes, as_json=as_json)
+                refuse_impossible(await winnow.spaces.all(), embedder.identity)
+                if question := await _missing(winnow, choice, agreed, yes=yes):
+                    return question
+                return await _use(winnow, choice, embedder, agreed, begun, yes=yes, as_json=as_json)
             finally:
                 await embedder.close()
 
-    while isinstance(ended := run(main), str):
-        _consent(ended, yes=yes)
-        agreed.add(ended)
+    with _told_when_interrupted(begun):
+        while isinstance(ended := run(main), str):
+            _consent(ended, yes=yes)
+            agreed.add(ended)
     if ended:
         raise typer.Exit(ended)
 
 
+@contextmanager
+def _told_when_interrupted(begun: Sequence[str]) -> Iterator[None]:
+    """A line of what stands after Ctrl-C, and how to go on; `begun` are the names of the models changed over to."""
+    try:
+        yield
+    except typer.Exit as end:
+        if end.exit_code == INTERRUPTED:
+            stands = "interrupted before anything was changed"
+            for name in begun:
+                stands = (
+                    f"interrupted; what {name} has embedded is kept, and searches stay with the model of before until "
+                    f"it has everything. To go on: winnow model use {name}; to give it up: winnow model cancel"
+                )
+            errors.print(stands, markup=False, soft_wrap=True)
+        raise
+
+
 async def _use(
-    winnow: Winnow, choice: Choice, embedder: Embedder, agreed: AbstractSet[str], *, yes: bool, as_json: bool
+    winnow: Winnow,
+    choice: Choice,
+    embedder: Embedder,
+    agreed: AbstractSet[str],
+    begun: list[str],
+    *,
+    yes: bool,
+    as_json: bool,
 ) -> int | str:
     """The exit code; or a question, to be asked outside of the event loop, for inside Ctrl-C would not end it."""
     stored = await winnow.spaces.all()
@@ -131,7 +167,9 @@ async def _use(
         if not yes:
             return question
     _warn_of_setting(winnow, str(embedder.identity))
-    space = await _begin(winnow, choice, embedder)
+    space = await begin_change(winnow.database, embedder, provider_id=choice.provider.id)
+    if space.role == Role.BUILDING:
+        begun.append(choice.name)
     role = await _fill(winnow, space, quiet=as_json) if space.role == Role.BUILDING else space.role
     if role != Role.ACTIVE:
         _tell({"model": choice.name, "space": space.id, "finished": False}, _unfinished(choice, role), as_json=as_json)
@@ -146,18 +184,12 @@ async def _use(
 async def _tell_estimate(
     winnow: Winnow, choice: Choice, embedder: Embedder, active: Space | None, *, yes: bool, as_json: bool
 ) -> None:
-    asked = Asked(
-        embedder=embedder,
-        tariff=winnow.tariff_of(choice.provider),
-        worker=winnow.worker,
-        provider_id=choice.provider.id,
-    )
-    expected = await estimate(winnow.database, asked, role=Role.BUILDING)
+    expected = await estimate(winnow.database, winnow.asked(choice, embedder), role=Role.BUILDING)
     if not as_json:
         console.print(f"{choice.name} is to embed {expected.rows:,} rows", markup=False)
         show_estimate(expected)
         if active is not None:
-            console.print(f"until that is done, searches go on with {active.identity}", markup=False)
+            console.print(f"until that is done, searches go on with {active.name}", markup=False)
     elif yes:
         return
     elif sys.stdin.isatty():  # stdout is for what comes of it
@@ -175,17 +207,6 @@ def _unfinished(choice: Choice, role: Role) -> str:
         f"some rows have no vector of {choice.name} yet; workers and sweeper go on where they run, `winnow status` "
         "shows how far they are, and the same command goes on as well"
     )
-
-
-async def _begin(winnow: Winnow, choice: Choice, embedder: Embedder) -> Space:
-    try:
-        return await begin_change(winnow.database, embedder, provider_id=choice.provider.id)
-    except Exception as error:
-        if sqlstate(error) == MISSING_REFERENCE:
-            raise SetupFault(
-                f"the provider {choice.provider.name} was removed meanwhile; add it again: winnow providers add"
-            ) from error
-        raise
 
 
 async def _fill(winnow: Winnow, space: Space, *, quiet: bool) -> Role:
@@ -305,7 +326,7 @@ def forget_command(yes: Yes = False, data_dir: DataDir = None, as_json: AsJson =
     question = "give up the vectors of the model from before?"
     if not yes and (space := run(previous)):
         question = (
-            f"give up the vectors of {space.identity}? Processes with WINNOW_EMBEDDER={space.identity} will not start "
+            f"give up the vectors of {space.name}? Processes with WINNOW_EMBEDDER={space.identity} will not start "
             "any more"
         )
     _change(forget_earlier, "the vectors of {} are gone", question, yes, data_dir, as_json)
@@ -330,7 +351,7 @@ def _change(
             return space
 
     space = run(main)
-    _tell({"model": str(space.identity), "space": space.id}, sentence.format(space.identity), as_json=as_json)
+    _tell({"model": space.name, "space": space.id}, sentence.format(space.name), as_json=as_json)
 
 
 def _tell(facts: dict[str, object], sentence: str, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from winnow.api.provider_schemas import CheckedOut, ProviderOut
 from winnow.cli.options import AsJson, DataDir
-from winnow.cli.render import plain
+from winnow.cli.render import fits, plain, show_facts
 from winnow.cli.running import console, friendly, print_json, run, settings_for
 from winnow.cli.using import using
 from winnow.domain.providers import ProviderKind
@@ -259,7 +259,8 @@ def as_written(row: StoredProvider) -> dict[str, object]:
 
 def show_checked(name: str, checked: Checked) -> None:
     """One line of what a check found."""
-    word = Text("ok", "green") if checked.passed else Text("wrong", "bold red")
+    good = Text("warning", "yellow") if checked.warning else Text("ok", "green")
+    word = good if checked.passed else Text("wrong", "bold red")
     console.print(Text.assemble(word, "  ", Text(name, "bold"), ": ", plain(checked.said)), soft_wrap=True)
 
 
@@ -305,7 +306,21 @@ def _show(rows: list[StoredProvider]) -> None:
             "set" if row.has_key else "–",
             _last_check(row),
         )
-    console.print(table)
+    if fits(console, table):
+        console.print(table)
+        return
+    for row in rows:
+        console.print(Text(row.name, "bold" if row.active else "dim"))
+        show_facts(console, _facts(row), indent=2)
+
+
+def _facts(row: StoredProvider) -> dict[str, str | Text]:
+    """The same for a narrow terminal; what there is not is left out."""
+    facts: dict[str, str | Text] = {"kind": row.kind.value, "where": "\n".join(row.urls)}
+    facts |= {"embeds with": row.embedding_model} if row.embedding_model else {}
+    facts |= {"chats with": row.chat_model} if row.chat_model else {}
+    facts |= {"key": "set"} if row.has_key else {}
+    return facts | {"last check": _last_check(row)}
 
 
 def _last_check(row: StoredProvider) -> Text:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from winnow.domain.knowledge import AtomType
+from winnow.domain.messages import MessageState
 from winnow.storage.messages import MessageRecord
 from winnow.storage.search import AtomRecord, TopicRecord
 
@@ -135,7 +136,7 @@ def _author(said: QuoteRecord | MessageRecord) -> str:
 
 
 def _moment(said: QuoteRecord | MessageRecord) -> str:
-    return f"{plain(said.channel)}, {said.sent_at:%Y-%m-%d %H:%M}"
+    return f"{plain(said.channel_title or said.channel)}, {said.sent_at:%Y-%m-%d %H:%M}"
 
 
 def _shortened(text: str) -> str:
@@ -166,6 +167,7 @@ def overview_parts(console: Console, state: Overview) -> Iterator[RenderableType
     yield from _facts(
         console,
         _embedding_facts(state)
+        | _message_facts(state)
         | {
             "atoms": atoms,
             "extraction": f"runs: {runs}; messages waiting: {knowledge.messages_waiting:,}, in hand: "
@@ -177,6 +179,12 @@ def overview_parts(console: Console, state: Overview) -> Iterator[RenderableType
         }
         | _trouble_facts(state),
     )
+
+
+def _message_facts(state: Overview) -> dict[str, str | Text]:
+    """Messages by state; those that there are none in are left out."""
+    parts = [f"{state.messages[name]:,} {name.value}" for name in MessageState if state.messages.get(name)]
+    return {"messages": ", ".join(parts)} if parts else {}
 
 
 def _embedding_facts(state: Overview) -> dict[str, str | Text]:
@@ -275,11 +283,16 @@ def _counts(console: Console, embeddings: Mapping[Kind, KindCounts]) -> Iterator
     }
     for kind, numbers in told.items():
         table.add_row(kind, *(f"{number:,}" for number in numbers.values()))
-    unlimited = console.options.update(max_width=WIDE)
-    if Measurement.get(console, unlimited, table).maximum <= console.width:
+    if fits(console, table):
         yield table
     else:
         yield from _facts(console, {kind: _in_words(numbers) for kind, numbers in told.items()})
+
+
+def fits(console: Console, table: Table) -> bool:
+    """Whether no cell of it would have to be broken."""
+    unlimited = console.options.update(max_width=WIDE)
+    return Measurement.get(console, unlimited, table).maximum <= console.width
 
 
 def _in_words(numbers: Mapping[str, int]) -> str:

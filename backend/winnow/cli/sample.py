@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 import winnow as package
-from winnow.cli.importing import show_import
+from winnow.cli.import_summary import show_import
 from winnow.cli.render import show_answer, show_atom, show_facts
 from winnow.errors import InvalidInput, WinnowError
 from winnow.pipeline.import_files import How, import_files

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from winnow.bootstrap import opened, servers_for
+from winnow.bootstrap import opened
 from winnow.cli.options import DataDir
 from winnow.cli.running import console, run, settings_for, until_stopped
 from winnow.cli.up import up_command
 from winnow.domain.jobs import Lane
 from winnow.pipeline.sweep import Sweeper
 from winnow.queue.services import SWEEPER
+from winnow.servers import servers_for
 from winnow.storage.migrate import require_newest
 from winnow.worker import work
 

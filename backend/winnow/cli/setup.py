@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from winnow.cli.model import change_over
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.providers import as_written, show_checked
 from winnow.cli.render import plain
 from winnow.cli.running import console, errors, friendly, print_json, run, settings_for
 from winnow.cli.using import using
 from winnow.errors import InvalidInput, SetupFault, WinnowError
-from winnow.pipeline.setup import Look, look, offers, write_down
+from winnow.pipeline.setup import NOBODY, Look, look, offers, write_down
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from winnow.pipeline.providers import Checked
     from winnow.pipeline.setup import Offer
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 SOME_FAILED = 1
 MODELS_SHOWN = 5
+SUGGESTED = "mxbai-embed-large"
 NOTHING = (
     "there is no Ollama at {url}, and neither OLLAMA_HOST nor OPENAI_API_KEY nor OPENAI_BASE_URL is set; start one or "
     "set one, or add a server yourself: winnow providers add NAME --kind ollama --url URL. The built-in model works "
@@ -54,10 +57,41 @@ def setup_command(
         if not as_json:
             _show_found(looks)
         chosen = looks if yes else _asked(looks, as_json=as_json)
-    written, failed = run(lambda: _write(settings, chosen)) if chosen else ([], {})
+    written, failed, known = run(lambda: _write(settings, chosen)) if chosen else ([], {}, frozenset[str]())
     _tell(written, failed, as_json=as_json)
+    if not as_json:
+        _tell_left_alone([each.offer for each in looks if each not in chosen])
+    if written and not yes and not as_json:
+        _offer_change(settings, written, known)
     if failed:
         raise typer.Exit(SOME_FAILED if written else SetupFault.exit_code)
+
+
+def _tell_left_alone(offers: Sequence[Offer]) -> None:
+    for offer in offers:
+        asked = "" if offer.is_local else "; nothing was sent there"
+        console.print(f"left alone: {offer.kind.value} at {offer.url}{asked}", markup=False, soft_wrap=True)
+
+
+def _offer_change(
+    settings: Settings, written: Sequence[tuple[StoredProvider, Checked]], known: AbstractSet[str]
+) -> None:
+    """Begins to embed with the first that can, if the person who is there wants that; what it takes is shown first.
+
+    Whoever has vectors of one of them already has chosen (`known`).
+    """
+    able = [_model_of(row) for row, checked in written if checked.passed and row.embedding_model]
+    if not able or not known.isdisjoint(able):
+        return
+    name = able[0]
+    try:
+        change_over(settings, name)
+    except typer.Abort:
+        console.print(f"nothing is changed; later: winnow model use {name}", markup=False, soft_wrap=True)
+
+
+def _model_of(row: StoredProvider) -> str:
+    return f"{row.name}:{row.embedding_model}"
 
 
 async def _look_around(found: Sequence[Offer]) -> list[Look]:
@@ -67,7 +101,7 @@ async def _look_around(found: Sequence[Offer]) -> list[Look]:
 
 def _there(looks: Sequence[Look]) -> list[Look]:
     """Those that may be used; an Ollama that nobody named is there only if it answers."""
-    there = [each for each in looks if each.trouble is None or each.offer.said_by != "this machine"]
+    there = [each for each in looks if each.trouble is None or each.offer.said_by != NOBODY]
     if not there:
         raise SetupFault(NOTHING.format(url=looks[0].offer.url))
     return there
@@ -91,9 +125,9 @@ def _question(offer: Offer) -> str:
 
 async def _write(
     settings: Settings, chosen: Sequence[Look]
-) -> tuple[list[tuple[StoredProvider, Checked]], dict[str, str]]:
-    """Providers with what their check said; and why others were not written down."""
-    written, failed = [], {}
+) -> tuple[list[tuple[StoredProvider, Checked]], dict[str, str], frozenset[str]]:
+    """Providers with what their check said; why others were not written down; and models whose vectors are stored."""
+    written, failed, known = [], {}, frozenset[str]()
     looks = await asyncio.gather(*(look(each.offer, with_key=True) for each in chosen))
     for each in looks:
         if each.trouble:
@@ -107,7 +141,8 @@ async def _write(
                     written.append(await write_down(tools, each))
                 except WinnowError as error:
                     failed[each.offer.kind.value] = str(error)
-    return written, failed
+            known = frozenset(space.name for space in (await winnow.spaces.all()).values())
+    return written, failed, known
 
 
 def _found(each: Look) -> dict[str, object]:
@@ -155,10 +190,8 @@ def _tell(written: Sequence[tuple[StoredProvider, Checked]], failed: dict[str, s
     for row, checked in written:
         show_checked(row.name, checked)
         if not row.embedding_model:
-            pull = "ollama pull mxbai-embed-large, then " if row.kind == "ollama" else ""
+            pull = f"{row.kind.traits.pull.format(model=SUGGESTED)}, then " if row.kind.traits.pull else ""
             then = f"it has no model for embeddings that is known: {pull}winnow providers edit {row.name} --model MODEL"
             console.print(then, markup=False, soft_wrap=True)
         elif checked.passed:
-            console.print(
-                f"embed with it: winnow model use {row.name}:{row.embedding_model}", markup=False, soft_wrap=True
-            )
+            console.print(f"embed with it: winnow model use {_model_of(row)}", markup=False, soft_wrap=True)

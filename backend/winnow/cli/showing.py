@@ -12,7 +12,7 @@ from rich.text import Text
 
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.running import console, print_json, settings_for
-from winnow.settings import show_settings
+from winnow.cli.shown_settings import show_settings
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -12,19 +12,22 @@ import httpx
 import typer
 from rich.text import Text
 
-from winnow.bootstrap import opened, servers_for
+from winnow.bootstrap import opened
 from winnow.cli.children import Children
 from winnow.cli.options import DataDir
 from winnow.cli.running import console, run, settings_for, until_stopped
 from winnow.cli.sample import run_sample
+from winnow.cli.telegram import token_of_bot
 from winnow.domain.jobs import Lane
 from winnow.errors import EmbeddedServerFailed, SetupFault, Transient
+from winnow.servers import servers_for
 from winnow.storage.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from winnow.bootstrap import Servers, Winnow
+    from winnow.bootstrap import Winnow
+    from winnow.servers import Servers
     from winnow.settings import Settings
 
 READY_SECONDS = 60.0
@@ -39,6 +42,9 @@ def up_command(
     sample: Annotated[
         bool, typer.Option("--sample", help="Import the example chats, show what comes of them, and search.")
     ] = False,
+    telegram: Annotated[
+        bool, typer.Option("--telegram", help="Also fetch a Telegram bot's messages, as `winnow telegram poll` does.")
+    ] = False,
     end: Annotated[
         bool, typer.Option("--exit", help="Stop when the sample has been shown, instead of staying up.")
     ] = False,
@@ -49,10 +55,12 @@ def up_command(
         raise typer.BadParameter("--exit ends what --sample shows; give both")
     # A sample shown to no terminal is somebody's script: it wants its prompt back.
     ends_itself = sample and (end or not sys.stdout.isatty())
-    run(lambda: until_stopped(lambda stop: _up(settings, stop, sample=sample, ends_itself=ends_itself)))
+    run(lambda: until_stopped(lambda stop: _up(settings, stop, sample=sample, ends_itself=ends_itself, bot=telegram)))
 
 
-async def _up(settings: Settings, stop: asyncio.Event, *, sample: bool, ends_itself: bool) -> None:
+async def _up(settings: Settings, stop: asyncio.Event, *, sample: bool, ends_itself: bool, bot: bool) -> None:
+    if bot:
+        token_of_bot(settings)
     with _told(f"Winnow over {settings.data_dir}"):
         pass
     async with contextlib.AsyncExitStack() as stack:
@@ -68,6 +76,9 @@ async def _up(settings: Settings, stop: asyncio.Event, *, sample: bool, ends_its
         stack.push_async_callback(children.stop, settings.drain_seconds)
         with _told("API, worker and sweeper"):
             url = await _start(children, settings, servers, winnow)
+        if bot:
+            with _told("fetching from Telegram"):
+                await children.start("telegram", "poll")
         await _say_what_embedding_waits_for(winnow)
         watching = [asyncio.create_task(children.watch(), name="watch children")]
         if servers.instance:

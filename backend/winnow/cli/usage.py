@@ -11,7 +11,7 @@ from rich.text import Text
 
 from winnow.api.usage_schemas import usage_out
 from winnow.cli.options import AsJson, DataDir
-from winnow.cli.render import plain
+from winnow.cli.render import fits, plain, show_facts
 from winnow.cli.running import console, print_json, run, settings_for
 from winnow.cli.using import using
 from winnow.domain.usage import By
@@ -68,11 +68,27 @@ def _show(report: UsageReport) -> None:
         table.add_row(Text(plain(line.name or UNKNOWN)), *_numbers(line))
     if len(report.lines) > 1:
         table.add_row(Text("total", "bold"), *_numbers(report.total))
-    console.print(table)
+    if fits(console, table):
+        console.print(table)
+    else:
+        show_facts(console, _facts(report))
     if report.total.estimated:
         console.print("[dim]≈ tokens that no server counted, about one for 4 bytes[/]")
     if not report.total.price_complete:
         console.print("[dim]– or at least: there are models whose price is not known[/]")
+
+
+def _facts(report: UsageReport) -> dict[str, str]:
+    """The same for a narrow terminal, in words; what there is none of is left out."""
+    lines = {plain(line.name or UNKNOWN): _in_words(line) for line in report.lines}
+    return lines | ({"total": _in_words(report.total)} if len(report.lines) > 1 else {})
+
+
+def _in_words(of: Totals) -> str:
+    *counts, tokens, seconds, price = _numbers(of)
+    names = ("requests", "texts", "rows", "saved")
+    said = [f"{number} {name}" for name, number in zip(names, counts, strict=True) if number != "0"]
+    return ", ".join([*said, f"{tokens} tokens", f"{seconds} s", "price unknown" if price == UNKNOWN else price])
 
 
 def _numbers(of: Totals) -> list[str]:

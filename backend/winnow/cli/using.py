@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from winnow.api.answers import search_hit_out, status_out
-from winnow.bootstrap import opened, servers_for
+from winnow.bootstrap import opened
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.render import show_answer, show_overview
 from winnow.cli.running import console, print_json, run, settings_for
@@ -24,13 +24,15 @@ from winnow.errors import EmbeddedServerFailed, InvalidInput, SetupFault
 from winnow.pipeline.overview import overview
 from winnow.pipeline.request_extraction import request_extraction
 from winnow.pipeline.search import search
+from winnow.servers import servers_for
 from winnow.storage.engine import libpq_variables
 from winnow.storage.migrate import migrate, newest_revision, require_newest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from winnow.bootstrap import Servers, Winnow
+    from winnow.bootstrap import Winnow
+    from winnow.servers import Servers
     from winnow.settings import Settings
 
 SOME_FAILED = 1

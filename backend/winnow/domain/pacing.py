@@ -133,13 +133,25 @@ class Pace:
         self.refused_since = None
 
     def told(self, limits: RateLimits, now: float) -> None:
-        """The server knows better: its limits hold, and what it says is used up is."""
+        """The server knows better: its limits hold, lower or higher ones than before, and what it says is used up is.
+
+        What was sent is paid off at the new rate, and what was felt of a lower limit is felt of a higher one no more.
+        """
         if limits.requests:
-            self.requests_per_minute = limits.requests
+            before, self.requests_per_minute = self.requests_rate, limits.requests
+            longer = _ratio(before, self.requests_rate)
+            self.spacing_seconds *= min(1.0, longer)
+            self.requests_at = now + longer * max(0.0, self.requests_at - now)
             self.requests_at = max(self.requests_at, _paid_at(now, limits.requests, limits.requests_left))
         if limits.tokens:
-            self.tokens_per_minute = limits.tokens
+            before, self.tokens_per_minute = self.tokens_rate, limits.tokens
+            self.tokens_at = now + _ratio(before, self.tokens_rate) * max(0.0, self.tokens_at - now)
             self.tokens_at = max(self.tokens_at, _paid_at(now, limits.tokens, limits.tokens_left))
+
+
+def _ratio(before: float | None, after: float | None) -> float:
+    """By how much longer the same takes at the rate after than at the one before; 1 where there was none."""
+    return before / after if before and after else 1.0
 
 
 def _lower(told: float | None, chosen: float | None) -> float | None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from winnow.domain.providers import TRAITS
+
 if TYPE_CHECKING:
     from uuid import UUID
 
@@ -23,7 +25,17 @@ class EmbedderIdentity:
 
     @override
     def __str__(self) -> str:
-        return self.provider if self.provider == "local" else f"{self.provider}:{self.model}"
+        return self.called(self.provider)
+
+    def called(self, provider: str) -> str:
+        """The model as people call it, at a provider of this name; the built-in one has no other than its provider."""
+        return f"{provider}:{self.model}" if self.is_served else provider
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a server has the model, of which nobody knows what it is but by its name."""
+        kind = TRAITS.get(self.provider)
+        return kind is None or kind.is_served
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +73,7 @@ class Space:
     Attributes:
         role: its column's.
         provider_id: who embeds for it; None: the one of the settings.
+        provider_name: what people call that one; None: as its kind.
         fingerprint: the vector of a fixed sentence (`providers.base.FINGERPRINT_TEXT`), by which its model is known.
     """
 
@@ -69,4 +82,10 @@ class Space:
     dimensions: int
     role: Role = Role.ACTIVE
     provider_id: UUID | None = None
+    provider_name: str | None = field(default=None, compare=False)
     fingerprint: tuple[float, ...] | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Its model as people call it, which `winnow model use` understands."""
+        return self.identity.called(self.provider_name or self.identity.provider)

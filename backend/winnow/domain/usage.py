@@ -29,6 +29,7 @@ class Purpose(StrEnum):
     EMBED = "embed"
     SEARCH = "search"
     EXTRACT = "extract"
+    SCORE = "score"
     CHECK = "check"
 
 
@@ -206,18 +207,24 @@ def _nobodys(_kind: str, _provider_id: UUID | None) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tariff:
-    """What embedding costs. `is_own_service` tells `Pricing` of a provider: its kind, and id (None: the settings')."""
+    """What models cost. `is_own_service` tells `Pricing` of a provider: its kind, and id (None: the settings')."""
 
     pricing: Pricing = field(default_factory=UnknownPrices)
     is_own_service: Callable[[str, UUID | None], bool] = _nobodys
 
     def price_usd(self, identity: EmbedderIdentity, provider_id: UUID | None, tokens: int) -> Decimal | None:
         """The price of so many embedded tokens; None: unknown."""
-        own_service = self.is_own_service(identity.provider, provider_id)
-        return self.pricing.price_usd(identity.provider, identity.model, tokens, 0, own_service=own_service)
+        return self.chat_price_usd(identity.provider, identity.model, provider_id, tokens, 0)
+
+    def chat_price_usd(
+        self, kind: str, model: str, provider_id: UUID | None, tokens: int, output_tokens: int
+    ) -> Decimal | None:
+        """The price of so many tokens in and out; None: unknown."""
+        own_service = self.is_own_service(kind, provider_id)
+        return self.pricing.price_usd(kind, model, tokens, output_tokens, own_service=own_service)
 
 
-def estimated_tokens(texts: Iterable[str], *, prefix: str = "") -> int:
+def tokens_by_bytes(texts: Iterable[str], *, prefix: str = "") -> int:
     """About how many tokens the texts have, each behind the prefix."""
     return sum(tokens_of_bytes(len(prefix.encode()) + len(text.encode("utf-8", "replace"))) for text in texts)
 

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 
 from winnow.domain.backoff import backoff_seconds
 from winnow.domain.truncation import shortened
-from winnow.domain.usage import estimated_tokens
+from winnow.domain.usage import tokens_by_bytes
 from winnow.errors import (
     AnswerInvalid,
     SetupFault,
     SomeInvalid,
-    SpaceMismatch,
     TextRefused,
     TextTooLong,
     Transient,
     WinnowError,
 )
-from winnow.providers.base import probe_dimensions
+from winnow.pipeline.recognition import require_same_model
+from winnow.providers.base import fingerprint_of
 from winnow.providers.instrumentation import Took, accounted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -49,6 +49,7 @@ class Found:
         vectors: float32, one dimension.
         characters: how much of a text its vector is of, where that is not all.
         refused: the texts at fault.
+        withheld: texts that may not leave any more.
         stopped: the weather or the set-up.
         requests: that the server answered, well or badly.
         texts: that were in them.
@@ -58,6 +59,7 @@ class Found:
     vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     characters: dict[int, int] = field(default_factory=dict)
     refused: dict[int, WinnowError] = field(default_factory=dict)
+    withheld: set[int] = field(default_factory=set)
     stopped: Transient | SetupFault | None = None
     requests: int = 0
     texts: int = 0
@@ -69,6 +71,10 @@ class _HoldOver(Exception):
     """The rows may be another worker's by now."""
 
 
+class _SomeWithheld(Exception):
+    """Some of the texts may not leave any more; they are `Found.withheld`."""
+
+
 class Inquiry:
     """One batch's questions to the model, and its answers in `found`.
 
@@ -78,6 +84,7 @@ class Inquiry:
         patience_seconds: how long bad weather is waited out with the rows in hand.
         suspicious: the rows have met bad weather before: if the server is well but for them, one of them makes it.
         hold: on the rows; once it is over nothing more is asked, for another worker may be asking.
+        screen: says, before each request, which of the rows' texts may not leave; None: all may.
     """
 
     def __init__(
@@ -88,8 +95,10 @@ class Inquiry:
         patience_seconds: float,
         suspicious: bool = False,
         hold: Hold | None = None,
+        screen: Callable[[Sequence[int]], Awaitable[set[int]]] | None = None,
     ) -> None:
         self.found = Found()
+        self._screen = screen
         self._hold = hold
         self._suspicious = suspicious
         self._embedder = embedder
@@ -115,7 +124,9 @@ class Inquiry:
         if not rows or self.found.stopped:
             return
         try:
-            result = await self._embed([row.text for row in rows])
+            result = await self._embed([row.text for row in rows], rows)
+        except _SomeWithheld:
+            await self._ask([row for row in rows if row.id not in self.found.withheld])
         except SomeInvalid as error:
             await self._keep(rows, error.good, error.characters)
             if error.good:
@@ -138,13 +149,13 @@ class Inquiry:
         """Asks for one word: is the server there, is it well, is it still the same model? Else `found.stopped`."""
         with accounted() as took:
             try:
-                dimensions = await probe_dimensions(self._embedder)
+                require_same_model(self._space, await fingerprint_of(self._embedder))
             except (Transient, SetupFault) as error:
                 self.found.stopped = error
                 return
             finally:
                 self._count(took)
-        self._is_well = self._fits(dimensions)
+        self._is_well = True
 
     async def _halve(self, rows: Sequence[EmbeddableText], error: WinnowError) -> None:
         """Towards the culprit. A server that cannot embed a plain word either is at fault itself, and no text is."""
@@ -160,11 +171,15 @@ class Inquiry:
         await self._ask(rows[middle:])
 
     async def _ask_alone(self, row: EmbeddableText, error: WinnowError) -> None:
+        with suppress(_SomeWithheld):
+            await self._ask_patiently(row, error)
+
+    async def _ask_patiently(self, row: EmbeddableText, error: WinnowError) -> None:
         """The culprit is asked for once more, for servers err; if it is too long, for as much of it as is taken."""
         text: str | None = row.text
         while text is not None:
             try:
-                result = await self._embed([text])
+                result = await self._embed([text], [row])
             except TextTooLong as again:
                 error, text = again, shortened(text[: again.characters])
             except (TextRefused, AnswerInvalid) as again:
@@ -190,12 +205,15 @@ class Inquiry:
                 return
         self.found.refused[row.id] = error
 
-    async def _embed(self, texts: Sequence[str]) -> EmbeddingResult:
+    async def _embed(self, texts: Sequence[str], rows: Sequence[EmbeddableText]) -> EmbeddingResult:
         """One answer; through short spells of bad weather, with full jitter and the server's own wish kept."""
         tries = 0
         while True:
             if self._hold is not None and not self._hold.lasts:
                 raise _HoldOver
+            if self._screen is not None and (private := await self._screen([row.id for row in rows])):
+                self.found.withheld |= private
+                raise _SomeWithheld
             try:
                 return await self._embed_once(texts)
             except Transient as error:
@@ -210,7 +228,7 @@ class Inquiry:
     async def _embed_once(self, texts: Sequence[str]) -> EmbeddingResult:
         """Counts what the server answered to: one request with all of the texts, where nothing else is told."""
         one = Took(requests=1, texts=len(texts))
-        untold = partial(estimated_tokens, texts, prefix=self._space.identity.document_prefix)
+        untold = partial(tokens_by_bytes, texts, prefix=self._space.identity.document_prefix)
         with accounted() as took:
             try:
                 result = await self._embedder.embed(texts, input_type="document")
@@ -257,14 +275,3 @@ class Inquiry:
         for place in strange:
             if not self.found.stopped:
                 await self._ask_alone(rows[place], AnswerInvalid())
-
-    def _fits(self, dimensions: int) -> bool:
-        """Whether vectors of this length are the space's own; else nothing more is asked."""
-        if dimensions == self._space.dimensions:
-            return True
-        self.found.stopped = SpaceMismatch(
-            f"{self._space.identity} now makes vectors of {dimensions} dimensions; the stored ones have "
-            f"{self._space.dimensions}: another model has taken its name on the server; pull the old one again under "
-            "that name, or use another database or --data-dir"
-        )
-        return False

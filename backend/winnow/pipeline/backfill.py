@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from winnow.domain.jobs import EmbedJob, Kind, Lane
-from winnow.domain.spaces import Role
-from winnow.domain.usage import new_run
+from winnow.domain.jobs import EmbedJob, Lane
 from winnow.errors import QueueUnavailable
 from winnow.pipeline import sent
+from winnow.pipeline.backfill_progress import Progress, Tally
 from winnow.pipeline.budget import Purse, tokens_in
 from winnow.pipeline.embed import embed_rows
 from winnow.pipeline.estimate import Asked
-from winnow.pipeline.indexing import Load, loading
+from winnow.pipeline.indexing import loading
 from winnow.pipeline.sent import SentBatch
 from winnow.storage.backfill import BatchStanding, locked_rows, standing_of_batches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from winnow.domain.budget import Budget
-    from winnow.domain.jobs import Dispatcher
-    from winnow.domain.spaces import Space
+    from winnow.domain.jobs import Dispatcher, Kind
+    from winnow.pipeline.backfill_plan import Plan
     from winnow.pipeline.embed import Embedding
-    from winnow.pipeline.indexing import IndexBuild
     from winnow.storage.embedding_records import KindCounts, Pause
     from winnow.storage.embeddings import EmbeddingStore
     from winnow.storage.engine import Database
@@ -66,69 +63,9 @@ class Backfilling:
             tariff=self.embedding.tariff,
             worker=self.embedding.worker,
             provider_id=space.provider_id if space else None,
+            provider_name=space.provider_name if space else None,
+            remote=await spaces.is_remote(space),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to go over: kinds in order, rows in one task, most rows in all (None: no limit), in this process or not.
-
-    `space` is the one to fill that is being built; None: the active one. It stops before it would exceed the budget;
-    `run` is the name under which its uses of the model are noted.
-    """
-
-    kinds: tuple[Kind, ...] = tuple(Kind)
-    batch_size: int = 100
-    limit: int | None = None
-    inline: bool = False
-    space: Space | None = None
-    budget: Budget | None = None
-    run: str = field(default_factory=new_run)
-
-    @property
-    def role(self) -> Role:
-        """Of the space to fill."""
-        return self.space.role if self.space else Role.ACTIVE
-
-    @property
-    def space_id(self) -> int | None:
-        """What tasks are told; the active space is what they take by themselves."""
-        return self.space.id if self.space else None
-
-    def loads(self, counts: Mapping[Kind, KindCounts], *, most: int | None = None) -> dict[Kind, Load]:
-        """The rows it will go over, by kind; `most` in all, if that is less than its limit."""
-        loads, left = {}, min((limit for limit in (self.limit, most) if limit is not None), default=None)
-        for kind in self.kinds:
-            backlog = counts[kind].without_vector - counts[kind].skipped
-            if left is not None:
-                backlog = min(backlog, left)
-                left -= backlog
-            loads[kind] = Load(embedded=counts[kind].embedded, backlog=backlog)
-        return loads
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far it is. Rows deleted meanwhile count as done; `waiting` ones wait for a server, or for a lock to go.
-
-    `index` is a build that goes on just now, `index_seconds` what those that are done took. `spent`: the budget is.
-    """
-
-    total: int = 0
-    success: int = 0
-    failed: int = 0
-    skipped: int = 0
-    waiting: int = 0
-    inline: bool = False
-    seconds: float = 0.0
-    index_seconds: float = 0.0
-    index: IndexBuild | None = None
-    spent: bool = False
-
-    @property
-    def done(self) -> int:
-        """Rows that nothing more will happen to in this backfill."""
-        return self.success + self.failed + self.skipped + self.waiting
 
 
 async def backfill(
@@ -157,13 +94,14 @@ async def backfill(
     total = sum(load.backlog for load in loads.values())
     if total:
         await tools.embedding.spaces.ours()  # a model that is not there is told at once, not waited for
-    backfiller = _Backfiller(tools, plan, report, say, Progress(total=total, inline=plan.inline), purse)
+    tally = Tally(report, say, Progress(total=total, inline=plan.inline))
+    backfiller = _Backfiller(tools, plan, tally, purse)
     if plan.space is not None:  # its index is built when it is full (`pipeline.remodel`)
         await backfiller.run(ends)
-        return backfiller.progress
-    async with loading(tools.database, loads, say=say, tell=backfiller.tell_build):
+        return tally.progress
+    async with loading(tools.database, loads, say=say, tell=tally.tell_build):
         await backfiller.run(ends)
-    return backfiller.progress
+    return tally.progress
 
 
 async def _counts(tools: Backfilling, plan: Plan) -> dict[Kind, KindCounts]:
@@ -176,33 +114,33 @@ async def _purse(tools: Backfilling, plan: Plan) -> Purse | None:
         return None
     asked = await tools.asked()
     tokens = tokens_in(plan.budget, asked)
-    return None if tokens is None else Purse(tools.database, plan.run, tokens, asked.identity.document_prefix)
+    return (
+        None
+        if tokens is None
+        else Purse(tools.database, plan.run, tokens, asked.identity.document_prefix, remote=asked.remote)
+    )
 
 
 @dataclass(slots=True)
 class _Backfiller:
     tools: Backfilling
     plan: Plan
-    report: Callable[[Progress], None]
-    say: Callable[[str], None]
-    progress: Progress
+    tally: Tally
     purse: Purse | None = None
     outstanding: list[SentBatch] = field(default_factory=list)
-    started: float = field(default_factory=time.monotonic)
-    moved_at: float = field(default_factory=time.monotonic)
     asked_at: float = 0.0
     look_sent_at: float = 0.0
     reached: float = 0.0
     given_up: bool = False
 
     async def run(self, ends: dict[Kind, int]) -> None:
-        if self.progress.total and not self.progress.inline and not await self._somebody_works():
-            self._go_inline("no worker serves the bulk lane; embedding in this process instead")
-        self.report(self.progress)
+        if self.tally.progress.total and not self.tally.inline and not await self._somebody_works():
+            self.tally.go_inline("no worker serves the bulk lane; embedding in this process instead")
+        self.tally.tell()
         async for batch in self._affordable(ends):
-            if not self.progress.inline:
+            if not self.tally.inline:
                 await self._send(batch)
-            if self.progress.inline and await self._embed_here(batch):
+            if self.tally.inline and await self._embed_here(batch):
                 continue
             self.outstanding.append(batch)
             while len(self.outstanding) >= BATCHES_AHEAD and not self.given_up:
@@ -213,18 +151,7 @@ class _Backfiller:
             self.outstanding = await self._follow(self.outstanding)
         if self.given_up:
             await self._count_the_rest()
-        # Rows that were counted at the start, and done by others before their turn came, are none of ours.
-        self.progress = replace(self.progress, total=self.progress.done)
-        self.report(self.progress)
-
-    def tell_build(self, build: IndexBuild) -> None:
-        """Reports a build of an index."""
-        now = replace(self.progress, index=build)
-        if build.finished:
-            self.say(f"the index of {build.kind.value} was built in {build.seconds:,.1f} s")
-            now = replace(now, index=None, index_seconds=now.index_seconds + build.seconds)
-        self.progress = replace(now, seconds=time.monotonic() - self.started)
-        self.report(self.progress)
+        self.tally.finish()
 
     async def _affordable(self, ends: dict[Kind, int]) -> AsyncIterator[SentBatch]:
         """The batches, or what the budget allows of them: no more than it is sure of while some are on their way."""
@@ -238,7 +165,7 @@ class _Backfiller:
                 elif self.purse.may_change:
                     self.outstanding = await self._follow(self.outstanding)
                 else:
-                    self.progress = replace(self.progress, spent=True)
+                    self.tally.budget_spent()
                     return
             if not self.purse:
                 yield batch
@@ -263,7 +190,7 @@ class _Backfiller:
             job = EmbedJob(batch.kind, tuple(batch.ids), self.plan.space_id, self.plan.run)
             await self.tools.dispatcher.dispatch([job], Lane.BULK)
         except QueueUnavailable as error:
-            self._go_inline(f"{error} Embedding in this process instead.")
+            self.tally.go_inline(f"{error} Embedding in this process instead.")
 
     async def _follow(self, outstanding: Sequence[SentBatch]) -> list[SentBatch]:
         """Looks at what was sent; returns what is still on its way."""
@@ -271,12 +198,12 @@ class _Backfiller:
         rest = await self._unsettled(outstanding)
         if not rest or len(rest) < len(outstanding):
             return rest
-        now = time.monotonic()
-        if now - max(self.moved_at, self.asked_at) > QUIET_SECONDS and await self._wait_out_pause(rest[0]):
+        quiet = min(self.tally.quiet_seconds, time.monotonic() - self.asked_at)
+        if quiet > QUIET_SECONDS and await self._wait_out_pause(rest[0]):
             for batch in rest:  # their tasks may have been settled without work
                 batch.again_seconds = 0.0
-        elif now - self.moved_at > STALL_SECONDS:
-            self.moved_at = now
+        elif self.tally.quiet_seconds > STALL_SECONDS:
+            self.tally.moved_at = time.monotonic()
             rest = await self._unstall(rest)
         await self._send_again(rest)
         return rest
@@ -293,7 +220,9 @@ class _Backfiller:
             if over or batch.standing.in_hand:
                 self.reached = max(self.reached, batch.sent_at)
             if over:
-                self._count(batch)
+                success = self.tally.count(batch)
+                if self.purse:
+                    self.purse.over(batch.tokens, rows=success)
             else:
                 rest.append(batch)
         return rest
@@ -310,7 +239,7 @@ class _Backfiller:
                 await self._look_for_locks(batch)
             batch.again_seconds = min(max(batch.again_seconds * 2, sent.RESEND_SECONDS), sent.PATIENCE_SECONDS)
             batch.sent_at = time.monotonic()
-            if self.progress.inline:
+            if self.tally.inline:
                 await self._embed_rows(batch)
             else:
                 await self._send(batch)
@@ -334,54 +263,50 @@ class _Backfiller:
         pause = await self.tools.store.pause(self.plan.role)
         if pause is None:
             return False
-        self.say(f"waiting for the model server: {pause.because}")
+        self.tally.say(f"waiting for the model server: {pause.because}")
         while pause is not None:
             if self._too_long(pause):
                 self.given_up = True
-                self.say(f"it has been so for {pause.seconds_since:,.0f} s; the rest is left to the workers")
+                self.tally.say(f"it has been so for {pause.seconds_since:,.0f} s; the rest is left to the workers")
                 return True
             if not pause.seconds_left:
                 await self._let_somebody_look(batch)
             await asyncio.sleep(LOOK_SECONDS)
             pause = await self.tools.store.pause(self.plan.role)
-        self.moved_at = time.monotonic()
-        self.say("the model server answers again")
+        self.tally.moved_at = time.monotonic()
+        self.tally.say("the model server answers again")
         return True
 
     def _too_long(self, pause: Pause) -> bool:
         """One that is older than this backfill is waited for until a look was due: a person has asked for it."""
-        return min(pause.seconds_since, time.monotonic() - self.started) > sent.PATIENCE_SECONDS
+        return min(pause.seconds_since, self.tally.seconds) > sent.PATIENCE_SECONDS
 
     async def _let_somebody_look(self, batch: SentBatch) -> None:
         """Whoever is given a row looks whether the server is well again; there may be no sweeper to give one."""
-        if not self.progress.inline:
+        if not self.tally.inline:
             if time.monotonic() - self.look_sent_at < sent.RESEND_SECONDS:
                 return
             self.look_sent_at = time.monotonic()
             if await self._somebody_works():
                 await self._send(batch)
                 return
-            self._go_inline("the workers are gone; embedding the rest in this process")
+            self.tally.go_inline("the workers are gone; embedding the rest in this process")
         await self._embed_rows(batch)
 
     async def _unstall(self, stalled: Sequence[SentBatch]) -> list[SentBatch]:
         """Nothing moved for a while: without a worker we do it ourselves."""
-        if self.progress.inline or await self._somebody_works():
+        if self.tally.inline or await self._somebody_works():
             return list(stalled)
-        if not self.progress.inline:  # asking may have found NATS away
-            self._go_inline("the workers are gone; embedding the rest in this process")
+        if not self.tally.inline:  # asking may have found NATS away
+            self.tally.go_inline("the workers are gone; embedding the rest in this process")
         return [batch for batch in stalled if not await self._embed_here(batch)]
 
     async def _somebody_works(self) -> bool:
         try:
             return await self.tools.workforce.present(Lane.BULK)
         except QueueUnavailable as error:
-            self.say(str(error))
+            self.tally.say(str(error))
             return False
-
-    def _go_inline(self, why: str) -> None:
-        self.say(why)
-        self.progress = replace(self.progress, inline=True)
 
     async def _embed_here(self, batch: SentBatch) -> bool:
         """Embeds a batch in this process; False while another process has some of its rows in hand."""
@@ -399,27 +324,7 @@ class _Backfiller:
             await asyncio.sleep(LOOK_SECONDS)
         return False
 
-    # -- counting
-
-    def _count(self, batch: SentBatch) -> None:
-        now, standing = self.progress, batch.standing
-        self.moved_at = time.monotonic()
-        success = len(batch.ids) - standing.failed - standing.skipped - batch.waiting
-        if self.purse:
-            self.purse.over(batch.tokens, rows=success)
-        self.progress = replace(
-            now,
-            success=now.success + success,
-            failed=now.failed + standing.failed,
-            skipped=now.skipped + standing.skipped,
-            waiting=now.waiting + batch.waiting,
-            seconds=self.moved_at - self.started,
-        )
-        self.report(self.progress)
-
     async def _count_the_rest(self) -> None:
-        """What is left when the server was waited for too long; some of it may have been done by others meanwhile."""
         counts = await _counts(self.tools, self.plan)
         left = sum(counts[kind].pending + counts[kind].in_hand + counts[kind].waiting for kind in self.plan.kinds)
-        most = self.progress.total - self.progress.success - self.progress.failed - self.progress.skipped
-        self.progress = replace(self.progress, waiting=max(0, min(left, most)), seconds=time.monotonic() - self.started)
+        self.tally.count_the_rest(left)

@@ -41,7 +41,7 @@ def tokens_in(budget: Budget, asked: Asked) -> int | None:
     price = asked.price_usd(MILLION)
     if price is None:
         raise InvalidInput(
-            f"the price of {asked.identity} is not known here, so a budget in money cannot be kept; give it in tokens, "
+            f"the price of {asked.name} is not known here, so a budget in money cannot be kept; give it in tokens, "
             "for example --budget 2M"
         )
     return None if price == NOTHING else math.floor(budget.usd * MILLION / price)
@@ -59,12 +59,14 @@ class Purse:
         run: whose they are.
         tokens: to use at most.
         prefix: before each text.
+        remote: the model is elsewhere, and gets no text of a local-only channel.
     """
 
     database: Database
     run: str
     tokens: int
     prefix: str
+    remote: bool = False
     _used: Totals = field(default_factory=Totals)
     _sent: int = 0
     _over: int = 0
@@ -75,7 +77,7 @@ class Purse:
         """About how many of the rows without a vector it is enough for."""
         weight = Weight()
         for kind in kinds:
-            weight += await pending_weight(self.database, kind, prefix=self.prefix)
+            weight += await pending_weight(self.database, kind, prefix=self.prefix, remote=self.remote)
         if weight.tokens <= self.tokens:
             return weight.rows
         return max(1, weight.rows * self.tokens // weight.tokens)
@@ -91,7 +93,7 @@ class Purse:
             return [], 0
         room = self.tokens - self._used.tokens - self._unnoted()
         most_at_first = math.inf if self._sent else self.tokens / FIRST_SHARE
-        weights = await row_weights(self.database, kind, ids, prefix=self.prefix)
+        weights = await row_weights(self.database, kind, ids, prefix=self.prefix, remote=self.remote)
         chosen, tokens, seen = [], 0, set[int]()
         for row_id in ids:
             row = weights.get(row_id)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from winnow.domain.providers import ProviderKind
-from winnow.domain.usage import NOTHING
+from winnow.domain.providers import SERVED, ProviderKind
+from winnow.domain.spaces import Role
 from winnow.errors import InvalidInput, WinnowError
-from winnow.pipeline.providers import provider_of
+from winnow.pipeline.providers import checked_dimensions, provider_of
 from winnow.providers.factory import is_own_service, served_models
 from winnow.providers.models import known_model
 from winnow.providers.prices import MILLION, KnownPrices
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from winnow.domain.providers import Provider
-    from winnow.domain.spaces import Role, Space
+    from winnow.domain.spaces import Space
     from winnow.pipeline.providers import Registry
     from winnow.providers.base import ServedModel
 
-LOCAL = "local"
+BUILT_IN = tuple(kind for kind in ProviderKind if not kind.traits.is_served)
 # A list is looked at by a person: a server that does not answer is said to, and not waited for.
 LIST_SECONDS = 5.0
 
@@ -37,7 +37,7 @@ class Choosing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A model of a provider."""
+    """A model of a provider; the built-in one has no name beside its provider's."""
 
     provider: Provider
     model: str
@@ -64,64 +64,64 @@ class ListedModel:
 
 
 async def choose(tools: Choosing, name: str) -> Choice:
-    """The model of that name.
+    """The model of that name, which is any that `list_models` lists.
 
     Raises:
         InvalidInput: there is no such provider, or it is not said which model of it.
         SetupFault: its key cannot be read.
     """
     of, _, model = name.strip().partition(":")
-    if of == LOCAL and not model:
-        return Choice(provider=tools.of_settings(ProviderKind.LOCAL), model="")
+    if of in BUILT_IN and not model:
+        return Choice(provider=tools.of_settings(ProviderKind(of)), model="")
     rows = {row.name: row for row in await tools.registry.store.all()}
     if of in rows:
         provider = provider_of(rows[of], tools.registry.secrets)
-    elif of in {ProviderKind.OLLAMA, ProviderKind.OPENAI}:
+    elif of in SERVED:
         provider = tools.of_settings(ProviderKind(of))
     else:
-        known = ", ".join([LOCAL, *sorted({*rows, ProviderKind.OLLAMA.value, ProviderKind.OPENAI.value})])
+        known = ", ".join([*BUILT_IN, *sorted({*rows, *SERVED})])
         raise InvalidInput(f"there is no provider {of}; choose from {known}, or add one: winnow providers add")
     if not provider.active:
         raise InvalidInput(f"the provider {of} is switched off; run: winnow providers edit {of} --active")
     chosen = model or provider.embedding_model
     if not chosen:
         raise InvalidInput(f"say which model of {of}, as in {of}:MODEL; `winnow model list` shows what it has")
-    return Choice(provider=provider, model=chosen)
+    return Choice(provider=provider, model=chosen.removesuffix(provider.kind.traits.own_tag))
 
 
 async def list_models(tools: Choosing, spaces: Mapping[Role, Space]) -> list[ListedModel]:
     """All models for embeddings of the built-in provider and of those that are written down and active.
 
-    Those of the settings are asked only where their vectors are stored: nobody else is to hear of us by a list.
+    Those of the settings are told of only where their vectors are stored, and not asked: nobody else is to hear of us
+    by a list. Each role is one model's.
     """
-    rows = [row for row in await tools.registry.store.all() if row.active]
-    listed = [
-        ListedModel(
-            name=LOCAL,
-            role=_role_of(ProviderKind.LOCAL, None, spaces),
-            dimensions=256,
-            price_usd_per_million_tokens=NOTHING,
-        )
-    ]
-    for row in rows:
+    listed: list[ListedModel] = []
+    for kind in BUILT_IN:
+        listed += await _models_of(tools.of_settings(kind), spaces, checked={})
+    for row in await tools.registry.store.all():
+        if not row.active:
+            continue
+        dimensions = checked_dimensions(row)
+        model = (row.embedding_model or "").removesuffix(row.kind.traits.own_tag)
+        checked = {model: dimensions} if dimensions else {}
         try:
-            listed += await _models_of(provider_of(row, tools.registry.secrets), spaces)
+            listed += await _models_of(provider_of(row, tools.registry.secrets), spaces, checked=checked)
         except WinnowError as error:
             listed.append(ListedModel(name=row.name, trouble=str(error)))
     shown = {model.role for model in listed}
     listed += [
-        ListedModel(name=str(space.identity), role=role, dimensions=space.dimensions)
+        ListedModel(name=space.name, role=role, dimensions=space.dimensions)
         for role, space in spaces.items()
         if role not in shown
     ]
     return listed
 
 
-async def _models_of(provider: Provider, spaces: Mapping[Role, Space]) -> list[ListedModel]:
-    if provider.kind is ProviderKind.LOCAL:
-        return []
+async def _models_of(
+    provider: Provider, spaces: Mapping[Role, Space], *, checked: Mapping[str, int]
+) -> list[ListedModel]:
     served = await served_models(provider, timeout_seconds=LIST_SECONDS)
-    return [_listed(provider, model, spaces) for model in served if _may_embed(model)]
+    return [_listed(provider, model, spaces, checked) for model in served if _may_embed(model)]
 
 
 def _may_embed(model: ServedModel) -> bool:
@@ -132,23 +132,21 @@ def _may_embed(model: ServedModel) -> bool:
     return known is None or known.use == "embedding"
 
 
-def _listed(provider: Provider, model: ServedModel, spaces: Mapping[Role, Space]) -> ListedModel:
-    known = known_model(model.name)
-    role = _role_of(provider.kind, model.name.removesuffix(":latest"), spaces)
-    dimensions = spaces[role].dimensions if role else model.dimensions
+def _listed(
+    provider: Provider, served: ServedModel, spaces: Mapping[Role, Space], checked: Mapping[str, int]
+) -> ListedModel:
+    """Dimensions are, in this order, those of the stored vectors, of a check, the server's, and the table's."""
+    known = known_model(served.name)
+    model = served.name.removesuffix(provider.kind.traits.own_tag)
+    name = f"{provider.name}:{model}" if provider.kind.traits.is_served else provider.name
+    role = next((role for role in Role if role in spaces and spaces[role].name == name), None)
+    stored = spaces[role].dimensions if role else checked.get(model)
     return ListedModel(
-        name=f"{provider.name}:{model.name}",
+        name=name,
         role=role,
-        dimensions=dimensions or (known.dimensions if known else None),
-        context=model.context or (known.context if known else None),
+        dimensions=stored or served.dimensions or (known.dimensions if known else None),
+        context=served.context or (known.context if known else None),
         price_usd_per_million_tokens=KnownPrices().price_usd(
-            provider.kind, model.name, MILLION, 0, own_service=is_own_service(provider)
+            provider.kind, served.name, MILLION, 0, own_service=is_own_service(provider)
         ),
     )
-
-
-def _role_of(kind: ProviderKind, model: str | None, spaces: Mapping[Role, Space]) -> Role | None:
-    for role, space in spaces.items():
-        if space.identity.provider == kind and model in {None, space.identity.model}:
-            return role
-    return None

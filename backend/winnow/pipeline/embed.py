@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
@@ -126,7 +127,15 @@ async def embed_rows(
 
 async def _embed_into(tools: Embedding, space: Space, kind: Kind, ids: Sequence[int], run: str | None) -> Embedded:
     embedder = await tools.spaces.embedder_of(space)
-    lease = Lease(kind=kind, space=space, token=uuid4(), worker=tools.worker, seconds=tools.lease_seconds, run=run)
+    lease = Lease(
+        kind=kind,
+        space=space,
+        token=uuid4(),
+        worker=tools.worker,
+        seconds=tools.lease_seconds,
+        run=run,
+        remote=await tools.spaces.is_remote(space),
+    )
     started = time.perf_counter()
     try:
         done = await _claim_and_work(tools, embedder, lease, ids)
@@ -219,9 +228,10 @@ async def _work_together(tools: Embedding, lease: Lease, model: _Model, claimed:
         patience_seconds=tools.patience_seconds,
         suspicious=any(row.waits >= SUSPICIOUS_WAITS for row in claimed.values()),
         hold=model.hold,
+        screen=partial(_private, tools, lease) if lease.remote else None,
     )
     inquiry.remember(rows)
-    speaking = [row for row in rows if row.text.strip() and not row.known]
+    speaking = [row for row in rows if row.text.strip() and not row.known and not row.private]
     await inquiry.ask(_one_of_each_text(row for row in speaking if row.id not in inquiry.found.vectors))
     found = _spread(inquiry.found, speaking)
     if isinstance(found.stopped, SpaceMismatch):
@@ -253,6 +263,10 @@ async def _through_outages(work: Callable[[], Awaitable[Result]]) -> Result:
         except (DatabaseUnavailable, DatabaseBusy) as error:
             log.warning("embed.database_away", reason=str(error))
             await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+
+
+async def _private(tools: Embedding, lease: Lease, ids: Sequence[int]) -> set[int]:
+    return await _through_outages(lambda: tools.store.private(lease, ids))
 
 
 def _one_of_each_text(rows: Iterable[EmbeddableText]) -> list[EmbeddableText]:

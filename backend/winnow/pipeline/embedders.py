@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from winnow.domain.providers import Provider, ProviderKind
+from winnow.domain.providers import Provider, ProviderKind, variable
+from winnow.domain.remoteness import is_remote
 from winnow.errors import SetupFault
-from winnow.providers.factory import build_embedder_of, pace_name, provider_of_settings
+from winnow.providers.factory import build_embedder_of, build_language_model, pace_name, provider_of_settings
+from winnow.providers.ways import Ways
 from winnow.storage.rates import RateStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
-    from winnow.domain.spaces import Space
-    from winnow.providers.base import Embedder
+    from winnow.domain.spaces import EmbedderIdentity, Space
+    from winnow.providers.base import Embedder, LanguageModel
     from winnow.settings import Settings
     from winnow.storage.engine import Database
 
@@ -99,6 +101,13 @@ class Embedders:
         providers = (made.provider for made in self._made.values())
         return next((one for one in providers if (one.kind, one.id) == (kind, provider_id)), None)
 
+    async def is_remote(self, kind: str, provider_id: UUID | None) -> bool:
+        """Whether texts leave one's own machines with a provider (None: the settings'). Raises as `of` does."""
+        provider = self.known(kind, provider_id)
+        if provider is None:
+            provider = self.of_settings(kind) if provider_id is None else await self.providers.get(provider_id)
+        return is_remote_provider(provider)
+
     async def provider_of(self, space: Space) -> Provider:
         """Who embeds for a space. Raises as `of` does."""
         if space.provider_id is None:
@@ -111,34 +120,47 @@ class Embedders:
         return provider
 
 
+def is_remote_provider(provider: Provider) -> bool:
+    """Whether texts leave one's own machines with it: by any of its servers, for each may be asked."""
+    return any(map(is_remote, provider.urls))
+
+
 def provider_behind_vectors(settings: Settings, kind: str) -> Provider:
     """The settings' provider for vectors that are stored. A key that lies in the environment is no choice.
 
     Raises:
         SetupFault: the settings do not say any more which OpenAI-compatible server it was.
     """
-    said = {"embedder", "openai_url", "openai_api_key"} & settings.model_fields_set
-    if kind == ProviderKind.OPENAI and not said:
+    traits = ProviderKind(kind).traits
+    naming = [name for name in (traits.url_setting, traits.key_setting) if name is not None]
+    if traits.is_service and not settings.model_fields_set & {"embedder", *naming}:
+        variables = " or ".join(variable(name) for name in naming)
         raise SetupFault(
-            "the stored vectors are of a server that the settings named, and name no more; set WINNOW_OPENAI_URL "
-            "or WINNOW_OPENAI_API_KEY as before, or write it down (winnow providers add) and run: winnow model use"
+            f"the stored vectors are of a server that the settings named, and name no more; set {variables} as before, "
+            "or write it down (winnow providers add) and run: winnow model use"
         )
     return provider_of_settings(settings, ProviderKind(kind))
 
 
+def ways_of(database: Database) -> Ways:
+    """The ways of a process to model servers, at the pace that it keeps with all other processes."""
+    return Ways(
+        lambda provider, model: RateStore(
+            database,
+            pace_name(provider, model),
+            requests_per_minute=provider.requests_per_minute,
+            tokens_per_minute=provider.tokens_per_minute,
+        )
+    )
+
+
 def paced_embedder(
-    settings: Settings, database: Database, provider: Provider, model: str, *, space: Space | None = None
+    settings: Settings, ways: Ways, provider: Provider, model: str, *, space: Space | None = None
 ) -> Embedder:
-    """One that keeps the provider's pace with all other processes.
+    """One that shares the ways of the process.
 
     With the prefixes of the space, and held to it, if it is for one. Raises as `build_embedder_of`.
     """
-    pace = RateStore(
-        database,
-        pace_name(provider),
-        requests_per_minute=provider.requests_per_minute,
-        tokens_per_minute=provider.tokens_per_minute,
-    )
     return build_embedder_of(
         provider,
         model,
@@ -147,5 +169,31 @@ def paced_embedder(
         document_prefix=space.identity.document_prefix if space else settings.document_prefix,
         query_prefix=space.identity.query_prefix if space else settings.query_prefix,
         fingerprint=space.fingerprint if space else None,
-        pace=pace,
+        ways=ways,
+    )
+
+
+def embedder_at(settings: Settings, provider: Provider, url: str, identity: EmbedderIdentity) -> Embedder:
+    """One of this server of a provider alone, on ways of its own.
+
+    Held to no fingerprint: a server with another model is to answer, and be told of.
+    """
+    return build_embedder_of(
+        replace(provider, urls=(url,)),
+        identity.model,
+        first_timeout_seconds=settings.provider_first_timeout_seconds,
+        timeout_seconds=settings.provider_timeout_seconds,
+        document_prefix=identity.document_prefix,
+        query_prefix=identity.query_prefix,
+    )
+
+
+def paced_language_model(settings: Settings, ways: Ways, provider: Provider, model: str) -> LanguageModel:
+    """One that shares the ways of the process. Raises as `build_language_model`."""
+    return build_language_model(
+        provider,
+        model,
+        first_timeout_seconds=settings.provider_first_timeout_seconds,
+        timeout_seconds=settings.provider_timeout_seconds,
+        ways=ways,
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from winnow.domain.jobs import Kind
 from winnow.domain.spaces import Role
-from winnow.domain.usage import NOTHING, Purpose, Tariff, Use, estimated_tokens
+from winnow.domain.usage import NOTHING, Purpose, Tariff, Use, tokens_by_bytes
 from winnow.errors import AnswerInvalid, SetupFault, TextRefused, Transient
 from winnow.storage.backfill import Weight, pending_weight, sample_texts
 from winnow.storage.usage import note_use, past_pace
@@ -36,17 +36,27 @@ BY_BYTES = "one token for 4 bytes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Whose figures: who would be asked, at what price, and who asks."""
+    """Whose figures: who would be asked, at what price, and who asks.
+
+    `provider_name`: None: as its kind. `remote`: the model is elsewhere.
+    """
 
     embedder: Embedder
     tariff: Tariff
     worker: str
     provider_id: UUID | None = None
+    provider_name: str | None = None
+    remote: bool = False
 
     @property
     def identity(self) -> EmbedderIdentity:
         """The model."""
         return self.embedder.identity
+
+    @property
+    def name(self) -> str:
+        """The model as people call it."""
+        return self.identity.called(self.provider_name or self.identity.provider)
 
     def price_usd(self, tokens: int) -> Decimal | None:
         """Of so many tokens; None: unknown."""
@@ -116,7 +126,7 @@ async def estimate(
     left = limit
     for kind in kinds:
         weights[kind] = await pending_weight(
-            database, kind, prefix=asked.identity.document_prefix, limit=left, role=role
+            database, kind, prefix=asked.identity.document_prefix, limit=left, role=role, remote=asked.remote
         )
         left = None if left is None else left - weights[kind].rows
     weight = sum(weights.values(), Weight())
@@ -126,7 +136,7 @@ async def estimate(
             async with asyncio.timeout(SAMPLE_SECONDS):
                 measured = await _measure(database, asked, weights, role)
         except (Transient, SetupFault, TextRefused, AnswerInvalid, TimeoutError) as error:
-            remark = str(error) or f"{asked.identity} did not embed a few texts within {SAMPLE_SECONDS:.0f} s"
+            remark = str(error) or f"{asked.name} did not embed a few texts within {SAMPLE_SECONDS:.0f} s"
     return await _estimate(database, asked, weight, measured, remark)
 
 
@@ -154,10 +164,10 @@ async def _estimate(
 
 def _price_basis(asked: Asked, price: Decimal | None) -> str:
     if price is None:
-        return f"the price of {asked.identity} is not known here"
+        return f"the price of {asked.name} is not known here"
     if asked.price_usd(1) == NOTHING:
-        return f"nobody is paid for {asked.identity}"
-    return f"the published price of {asked.identity}"
+        return f"nobody is paid for {asked.name}"
+    return f"the published price of {asked.name}"
 
 
 async def _seconds(database: Database, asked: Asked, weight: Weight, sample: Sample | None) -> tuple[float | None, str]:
@@ -179,7 +189,7 @@ async def _measure(database: Database, asked: Asked, weights: Mapping[Kind, Weig
     found: dict[str, None] = {}
     for kind, weight in weights.items():
         share = math.ceil(SAMPLE_TEXTS * weight.texts / every)
-        found |= dict.fromkeys(await sample_texts(database, kind, share, role=role))
+        found |= dict.fromkeys(await sample_texts(database, kind, share, role=role, remote=asked.remote))
     texts = list(found)[:SAMPLE_TEXTS]
     if not texts:
         return None
@@ -191,7 +201,7 @@ async def _measure(database: Database, asked: Asked, weights: Mapping[Kind, Weig
     finally:
         if uses:  # what was paid for is noted, whatever became of the rest
             await note_use(database, functools.reduce(operator.add, uses))
-    expected = [estimated_tokens(part, prefix=asked.identity.document_prefix) for part in parts]
+    expected = [tokens_by_bytes(part, prefix=asked.identity.document_prefix) for part in parts]
     told = not any(use.estimated for use in uses)
     return Sample(
         texts=len(texts),
@@ -210,7 +220,7 @@ def use_of(asked: Asked, texts: Sequence[str], result: EmbeddingResult, *, secon
     """What it took to try a model out with these texts."""
     tokens = result.tokens
     if tokens is None:
-        tokens = estimated_tokens(texts, prefix=asked.identity.document_prefix)
+        tokens = tokens_by_bytes(texts, prefix=asked.identity.document_prefix)
     return Use(
         purpose=Purpose.CHECK,
         worker=asked.worker,

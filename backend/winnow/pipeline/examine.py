@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from winnow.domain.findings import doubtful, well, wrong
 from winnow.domain.spaces import Role
-from winnow.errors import QueueUnavailable, WinnowError
+from winnow.errors import DatabaseUnavailable, QueueUnavailable, WinnowError
 from winnow.storage.doctor import DatabaseFacts, database_facts
 from winnow.storage.indexes import index_states
 from winnow.storage.migrate import newest_revision, require_newest
@@ -41,13 +41,14 @@ class Examining:
     Attributes:
         database: the one in use.
         queue: asks NATS. Raises QueueUnavailable.
-        model: makes the embedder's part. Raises WinnowError.
+        model: makes an embedder's part, of the space of this role; None: there is none to be looked at. Raises
+            WinnowError.
         data_dir: of the embedded servers; None: the servers are somebody else's.
     """
 
     database: Database
     queue: Callable[[], Awaitable[JetStreamFacts]]
-    model: Callable[[], Awaitable[ExaminingModel]]
+    model: Callable[[Role], Awaitable[ExaminingModel | None]]
     data_dir: Path | None
 
 
@@ -57,7 +58,8 @@ async def examine(tools: Examining) -> AsyncIterator[Finding]:
         ("database", _database(tools)),
         ("nats", _nats(tools)),
         ("disk", _disk(tools)),
-        ("model", _model(tools)),
+        ("model", _model(tools, Role.ACTIVE)),
+        ("next model", _model(tools, Role.BUILDING)),
     )
     for area, findings in parts:
         try:
@@ -220,10 +222,16 @@ async def _nats(tools: Examining) -> AsyncIterator[Finding]:
         )
 
 
-async def _model(tools: Examining) -> AsyncIterator[Finding]:
-    model = await tools.model()
-    async for finding in model.examine():
-        yield finding
+async def _model(tools: Examining, role: Role) -> AsyncIterator[Finding]:
+    try:
+        model = await tools.model(role)
+    except DatabaseUnavailable:
+        if role == Role.ACTIVE:
+            raise
+        return  # that was said before
+    if model is not None:
+        async for finding in model.examine():
+            yield finding
 
 
 async def _disk(tools: Examining) -> AsyncIterator[Finding]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from winnow.domain.jobs import EmbedJob, Kind, Lane
+from winnow.domain.jobs import EmbedJob, Kind, Lane, ScoreJob
 from winnow.domain.knowledge import Window, WindowMessage
+from winnow.domain.scoring import RULES, MessageKind, ScoreRules
 from winnow.domain.windows import split_windows
 from winnow.errors import SetupFault, Transient, WinnowError
 from winnow.pipeline.heartbeat import heartbeat
@@ -21,7 +22,8 @@ from winnow.pipeline.score import scored
 from winnow.storage.extraction import save_extraction
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from winnow.domain.knowledge import Extraction, Extractor
     from winnow.storage.extraction import ExtractionStore, SavedExtraction, StoredMessage
@@ -41,6 +43,7 @@ class Extracting:
     lease_seconds: float
     window_messages: int
     window_context: int
+    rules: ScoreRules = RULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +58,27 @@ class Extracted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """What one run is to read; `scores` are of those messages that the scoring task has not come by yet."""
+    """What one run is to read.
+
+    `scores` are of those messages, and `unlinked` are those, that the scoring task has not come by yet. `edited` were
+    changed since they were scored, and are scored anew.
+    """
 
     source: str
     window: Window
     scores: Mapping[int, StoredScore]
+    unlinked: AbstractSet[int]
     lane: Lane
+    edited: AbstractSet[int] = frozenset()
 
-    def only(self, claimed: Iterable[int]) -> _Reading:
-        """Without the messages that another run took first."""
-        mine = set(claimed)
-        messages = tuple(message for message in self.window.messages if message.id in mine)
-        return replace(self, window=replace(self.window, messages=messages))
+    def only(self, claimed: Mapping[int, str]) -> _Reading:
+        """Without the messages that another run took first, and with what the others say by now."""
+        mine = [message for message in self.window.messages if message.id in claimed]
+        messages = tuple(replace(message, text=claimed[message.id]) for message in mine)
+        edited = {row for row, score in self.scores.items() if claimed.get(row, score.text) != score.text}
+        scores = {row: score for row, score in self.scores.items() if row not in edited}
+        window = replace(self.window, messages=messages)
+        return replace(self, window=window, scores=scores, edited=edited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +99,19 @@ async def extract_knowledge(tools: Extracting, ids: Sequence[int], *, lane: Lane
     unclaimed = await tools.store.unclaimed(ids)
     for (source, channel), group in groupby(unclaimed, key=lambda message: (message.source, message.channel)):
         messages = list(group)
-        scores = {message.id: scored(message) for message in messages if message.importance is None}
+        scores = {message.id: scored(message, tools.rules) for message in messages if message.importance is None}
+        noise = [one for one in scores.values() if one.score.kind is MessageKind.NOISE]
+        if noise:
+            await tools.store.set_aside(noise)
+            aside = {one.id for one in noise}
+            messages = [message for message in messages if message.id not in aside]
+        if not messages:
+            continue
         windows = await _windows(tools, messages, channel, scores)
-        readings = [_Reading(source=source, window=window, scores=scores, lane=lane) for window in windows]
+        unlinked = {message.id for message in messages if not message.linked}
+        readings = [
+            _Reading(source=source, window=window, scores=scores, unlinked=unlinked, lane=lane) for window in windows
+        ]
         outcomes += [await _run(tools, reading) for reading in readings]
     return Extracted(
         done=sum(outcome.state == "done" for outcome in outcomes),
@@ -123,7 +145,7 @@ def _as_seen(message: StoredMessage, scores: Mapping[int, StoredScore]) -> Windo
         author=message.author,
         text=message.text,
         sent_at=message.sent_at,
-        importance=scores[message.id].importance if importance is None else importance,
+        importance=scores[message.id].score.importance if importance is None else importance,
     )
 
 
@@ -179,8 +201,9 @@ async def _in_hand(tools: Extracting, run_id: int) -> AsyncIterator[None]:
 async def _commit(units: UnitsOfWork, run_id: int, reading: _Reading, extraction: Extraction) -> SavedExtraction:
     """Everything or nothing; new and grown atoms, topics and the run's messages are promised to the embedders.
 
-    The scores it had to make for itself are stored, too: each ingested message comes by here, so none stays without one
-    for good, whatever becomes of the scoring tasks (only one whose runs keep failing does, until it is extracted).
+    The scores it had to make for itself are stored, too, and what is in no conversation yet is promised to be linked:
+    each ingested message that is no noise comes by here, so none stays without for good, whatever becomes of the
+    scoring tasks (only one whose runs keep failing does, until it is extracted).
     """
     ids = tuple(message.id for message in reading.window.messages)
     scores = [reading.scores[row] for row in ids if row in reading.scores]
@@ -189,6 +212,7 @@ async def _commit(units: UnitsOfWork, run_id: int, reading: _Reading, extraction
         work.promise(EmbedJob(Kind.ATOMS, saved.atom_ids), reading.lane)
         work.promise(EmbedJob(Kind.TOPICS, saved.topic_ids), reading.lane)
         work.promise(EmbedJob(Kind.MESSAGES, ids), reading.lane)
+        work.promise(ScoreJob(tuple(row for row in ids if row in reading.unlinked | reading.edited)), reading.lane)
     return saved
 
 

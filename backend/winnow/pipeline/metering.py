@@ -6,23 +6,25 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from typing_extensions import override
 
-from winnow.domain.usage import Noting
+from winnow.domain.usage import Noting, Purpose, Use, tokens_by_bytes
+from winnow.errors import AnswerInvalid
 from winnow.pipeline.estimate import use_of
-from winnow.providers.base import Embedder
+from winnow.providers.base import Embedder, LanguageModel
 from winnow.storage.usage import note_use
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from winnow.domain.providers import Provider
     from winnow.domain.spaces import EmbedderIdentity
-    from winnow.domain.usage import Use
+    from winnow.domain.usage import Tariff
     from winnow.pipeline.estimate import Asked
-    from winnow.providers.base import EmbeddingResult, InputType
+    from winnow.providers.base import Completion, EmbeddingResult, InputType
     from winnow.storage.engine import Database
 
 log = structlog.get_logger(__name__)
@@ -58,6 +60,82 @@ class NotedEmbedder(Embedder):
     @override
     async def close(self) -> None:
         """Nothing: it is somebody else's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotedLanguageModel(LanguageModel):
+    """A language model that extracts or scores: what it takes is noted as that.
+
+    An answer that was of no use has been paid for as well: its tokens are estimated. What was refused, or did not come,
+    was not.
+
+    Attributes:
+        model: asked, and closed with this.
+        named: as the provider names it.
+        purpose: what it is asked for.
+        provider: whose it is.
+        tariff: what it costs.
+        worker: who asks.
+        meter: who takes note.
+    """
+
+    model: LanguageModel
+    named: str
+    purpose: Purpose
+    provider: Provider
+    tariff: Tariff
+    worker: str
+    meter: Noting
+
+    @property
+    @override
+    def name(self) -> str:
+        return self.model.name
+
+    @override
+    async def complete(
+        self, *, system: str, prompt: str, schema: Mapping[str, Any] | None = None, max_output_tokens: int
+    ) -> Completion:
+        """The model's own answer."""
+        estimated = tokens_by_bytes([system, prompt])
+        try:
+            completion = await self.model.complete(
+                system=system, prompt=prompt, schema=schema, max_output_tokens=max_output_tokens
+            )
+        except AnswerInvalid:
+            self._note(tokens=estimated, output_tokens=0, estimated=True, seconds=0.0)
+            raise
+        told, written = completion.input_tokens, completion.output_tokens
+        self._note(
+            tokens=estimated if told is None else told,
+            output_tokens=tokens_by_bytes([completion.text]) if written is None else written,
+            estimated=told is None or written is None,
+            seconds=completion.seconds,
+        )
+        return completion
+
+    @override
+    async def close(self) -> None:
+        await self.model.close()
+
+    def _note(self, *, tokens: int, output_tokens: int, estimated: bool, seconds: float) -> None:
+        kind, id_ = self.provider.kind.value, self.provider.id
+        self.meter.add(
+            Use(
+                purpose=self.purpose,
+                worker=self.worker,
+                provider=kind,
+                model=self.named,
+                provider_id=id_,
+                requests=1,
+                texts=1,
+                tokens=tokens,
+                estimated=estimated,
+                output_tokens=output_tokens,
+                seconds=seconds,
+                price_usd=self.tariff.chat_price_usd(kind, self.named, id_, tokens, output_tokens),
+            )
+        )
 
 
 class Meter(Noting):

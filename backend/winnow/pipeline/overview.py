@@ -10,7 +10,14 @@ from winnow.domain.jobs import Kind, Lane
 from winnow.domain.spaces import Role
 from winnow.errors import QueueUnavailable
 from winnow.storage.embeddings import SAVED
-from winnow.storage.status import KnowledgeCounts, Pace, embedding_pace, knowledge_counts, truncated_rows
+from winnow.storage.status import (
+    KnowledgeCounts,
+    Pace,
+    embedding_pace,
+    knowledge_counts,
+    message_states,
+    truncated_rows,
+)
 from winnow.storage.unit_of_work import HOOK_FAILED
 
 if TYPE_CHECKING:
@@ -76,6 +83,8 @@ class Building:
 class Overview:
     """Everything's state. `queue` is None when NATS does not answer, and `queue_error` says so.
 
+    `messages` are by state (`domain.messages.MessageState`), with their `total`.
+    `embedder` makes the vectors of `space`, and would make the first ones where that is None: nothing is embedded yet.
     `truncated` rows have a vector of the beginning of their text only; None when nobody asked to have them counted.
     """
 
@@ -91,6 +100,7 @@ class Overview:
     pause: Pause | None = None
     truncated: int | None = None
     building: Building | None = None
+    messages: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def saved(self) -> int:
@@ -144,8 +154,9 @@ async def overview(tools: Overviewing, *, truncated: bool = False) -> Overview:
     return Overview(
         embeddings=await tools.embeddings.counts(),
         knowledge=await knowledge_counts(tools.database),
-        embedder=str(tools.spaces.embedder.identity),
-        space=str(space.identity) if space else None,
+        messages=await message_states(tools.database),
+        embedder=space.name if space else str(tools.spaces.embedder.identity),
+        space=space.name if space else None,
         dimensions=space.dimensions if space else None,
         queue=queue,
         queue_error=queue_error,
@@ -159,7 +170,7 @@ async def overview(tools: Overviewing, *, truncated: bool = False) -> Overview:
 
 async def _building(tools: Overviewing, space: Space) -> Building:
     counts = await tools.embeddings.counts_in(space)
-    return Building(str(space.identity), counts, await tools.embeddings.pause(Role.BUILDING))
+    return Building(space.name, counts, await tools.embeddings.pause(Role.BUILDING))
 
 
 async def _queue_state(queue: QueueView) -> QueueState:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from winnow.domain.messages import storable
-from winnow.domain.providers import ProviderKind
-from winnow.errors import InvalidSettings, ProviderRefused
+from winnow.domain.providers import SERVED
+from winnow.errors import InvalidSettings, ProviderConflict, ProviderRefused
 from winnow.providers.address import parse_address
-from winnow.providers.factory import OLLAMA_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +28,6 @@ MOST_PREFIX_CHARACTERS = 1000
 MOST_KEY_CHARACTERS = 4096
 MOST_A_MINUTE = 1_000_000_000
 MOST_AT_ONCE = 256
-# Of a kind without a URL: where it usually is.
-USUAL_URLS = {ProviderKind.OLLAMA: f"http://127.0.0.1:{OLLAMA_PORT}", ProviderKind.OPENAI: "https://api.openai.com/v1"}
 
 
 def valid_setup(setup: ProviderSetup, *, has_key: bool) -> ProviderSetup:
@@ -40,10 +37,7 @@ def valid_setup(setup: ProviderSetup, *, has_key: bool) -> ProviderSetup:
         ProviderRefused: something in it cannot be.
     """
     _require_name(setup.name)
-    if setup.kind not in USUAL_URLS:
-        raise ProviderRefused(
-            "a provider is of kind ollama or openai; the built-in model needs none, it is called local"
-        )
+    require_kind(setup.kind)
     addresses = server_addresses(setup)
     if any(address.is_openai for address in addresses) and not has_key:
         raise ProviderRefused(f"OpenAI's own service wants a key: give {setup.name} one with --key -")
@@ -67,16 +61,18 @@ def server_addresses(setup: ProviderSetup) -> list[ServerAddress]:
         ProviderRefused: too many or too long URLs, one that is none or of no possible model server, or credentials in
             one.
     """
-    urls = setup.urls or (USUAL_URLS[setup.kind],)
+    usual = setup.kind.traits.usual_url
+    urls = setup.urls or ((usual,) if usual else ())
     if len(urls) > MOST_URLS:
         raise ProviderRefused(f"a provider has at most {MOST_URLS} URLs, all of servers with the same models")
     addresses = []
     for url in urls:
         if len(url) > MOST_URL_CHARACTERS or not url.isprintable():
             raise ProviderRefused(f"a URL has at most {MOST_URL_CHARACTERS:,} printable characters")
-        default_port = OLLAMA_PORT if setup.kind is ProviderKind.OLLAMA else None
         try:
-            address = parse_address(url, setting=f"the URL of {setup.name}", default_port=default_port)
+            address = parse_address(
+                url, setting=f"the URL of {setup.name}", default_port=setup.kind.traits.default_port
+            )
         except InvalidSettings as error:
             raise ProviderRefused(str(error)) from error
         if "@" in urlsplit(url if "://" in url else f"http://{url}").netloc:
@@ -88,11 +84,11 @@ def server_addresses(setup: ProviderSetup) -> list[ServerAddress]:
 
 
 def require_key_stays(stored: StoredProvider, setup: ProviderSetup) -> None:
-    """Raises `ProviderRefused` when the stored key would be sent to a server it was not given for."""
+    """Raises `ProviderConflict` when the stored key would be sent to a server it was not given for."""
     known = {_server(url) for url in stored.urls}
     new = [url for url in setup.urls if _server(url) not in known]
     if stored.has_key and new:
-        raise ProviderRefused(
+        raise ProviderConflict(
             f"the key of {stored.name} was given for {', '.join(stored.urls)}; to send it to {new[0]} as well, enter "
             "it again with --key -, or take it away with --no-key"
         )
@@ -109,6 +105,14 @@ def valid_key(key: SecretStr) -> SecretStr:
 def _server(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
     return parts.scheme, parts.netloc
+
+
+def require_kind(kind: str) -> None:
+    """Raises `ProviderRefused` when none of this kind can be written down."""
+    if kind not in SERVED:
+        raise ProviderRefused(
+            f"a provider is of kind {' or '.join(SERVED)}; the built-in model needs none, it is called local"
+        )
 
 
 def _require_name(name: str) -> None:

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
+from uuid import UUID
 
 from winnow.domain.providers import Provider
-from winnow.errors import InvalidSettings, ModelNotFound, ProviderRefused, SetupFault, WinnowError
-from winnow.pipeline.provider_rules import require_key_stays, server_addresses, valid_key, valid_setup, without_key
+from winnow.errors import (
+    InvalidSettings,
+    ModelNotFound,
+    ProviderNotFound,
+    ProviderRefused,
+    SetupFault,
+    Transient,
+    WinnowError,
+)
+from winnow.pipeline.provider_rules import (
+    NAME,
+    require_key_stays,
+    server_addresses,
+    valid_key,
+    valid_setup,
+    without_key,
+)
 from winnow.providers.address import check_reachable_place
 from winnow.providers.base import probe_dimensions
 from winnow.providers.factory import build_embedder_of, served_models
@@ -15,7 +33,6 @@ from winnow.storage.providers import ProviderSetup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from uuid import UUID
 
     from pydantic import SecretStr
 
@@ -24,6 +41,7 @@ if TYPE_CHECKING:
     from winnow.storage.providers import EncryptedKey, ProviderStore, StoredProvider
 
 MOST_SAID_CHARACTERS = 500
+_MAKES = re.compile(r" makes vectors of (?P<dimensions>\d+) dimensions(;|$)")
 
 
 class ProviderChanges(TypedDict, total=False):
@@ -70,10 +88,17 @@ class Registry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What a look at a provider's servers found, in a sentence that holds no key; `dimensions` of its vectors."""
+    """What a look at a provider's servers found, in a sentence that holds no key.
+
+    Attributes:
+        passed: it can be used; `warning`: though one of its servers is away.
+        said: the sentence.
+        dimensions: of its vectors.
+    """
 
     passed: bool
     said: str
+    warning: bool = False
     dimensions: int | None = None
 
 
@@ -98,6 +123,19 @@ def provider_of(row: StoredProvider, secrets: Secrets) -> Provider:
         tokens_per_minute=row.tokens_per_minute,
         at_once=row.at_once,
     )
+
+
+async def named(tools: Registry, name_or_id: str) -> StoredProvider:
+    """The provider of this id, or else of this name, whichever is given.
+
+    Raises:
+        ProviderNotFound: there is none.
+    """
+    with suppress(ValueError):
+        return await tools.store.get(UUID(name_or_id))
+    if not re.fullmatch(NAME, name_or_id):  # not all that can be in a URL is text to the database
+        raise ProviderNotFound(f"there is no provider {name_or_id[:100]!r}; see: winnow providers list")
+    return await tools.store.get(name_or_id)
 
 
 async def create_provider(tools: Registry, *, name: str, kind: ProviderKind, given: ProviderChanges) -> StoredProvider:
@@ -201,21 +239,39 @@ async def _require_places(setup: ProviderSetup) -> None:
             raise ProviderRefused(str(error)) from error
 
 
+def checked_dimensions(row: StoredProvider) -> int | None:
+    """Of the vectors of its embedding model, as the last check found them; None: there was none of the set-up as it is.
+
+    The sentence is all that is kept of a check.
+    """
+    found = _MAKES.search(row.check_said or "") if row.check_passed and row.embedding_model else None
+    return int(found["dimensions"]) if found else None
+
+
 async def _look(tools: Registry, provider: Provider) -> Checked:
     found: dict[str, int | None] = {}
+    away: list[Transient] = []
     for url in provider.urls:
         one = replace(provider, urls=(url,))
-        if provider.chat_model or not provider.embedding_model:
-            await _require_chat_model(one, timeout_seconds=tools.timeout_seconds)
-        found[url] = await _dimensions(tools, one)
+        try:
+            if provider.chat_model or not provider.embedding_model:
+                await _require_chat_model(one, timeout_seconds=tools.timeout_seconds)
+            found[url] = await _dimensions(tools, one)
+        except Transient as error:
+            away.append(error)
+    if not found:
+        raise away[0]
     if len(set(found.values())) > 1:
         told = ", ".join(f"{url} {dimensions}" for url, dimensions in found.items())
         raise SetupFault(f"the servers have different models of the name {provider.embedding_model}: dimensions {told}")
     dimensions = next(iter(found.values()))
     models = [f"{provider.embedding_model} makes vectors of {dimensions} dimensions"] if dimensions else []
     models += [f"{provider.chat_model} is there"] if provider.chat_model else []
-    answers = "the server answers" if len(found) == 1 else f"all {len(found)} servers answer"
-    return Checked(passed=True, said="; ".join([answers, *models]), dimensions=dimensions)
+    answers = "the server answers" if len(provider.urls) == 1 else f"all {len(found)} servers answer"
+    if away:
+        answers = f"{len(found)} of {len(provider.urls)} servers answer"
+    said = "; ".join([answers, *models, *map(str, away)])
+    return Checked(passed=True, said=said, warning=bool(away), dimensions=dimensions)
 
 
 async def _dimensions(tools: Registry, provider: Provider) -> int | None:
@@ -236,5 +292,6 @@ async def _dimensions(tools: Registry, provider: Provider) -> int | None:
 async def _require_chat_model(provider: Provider, *, timeout_seconds: float) -> None:
     models = await served_models(provider, timeout_seconds=timeout_seconds)
     wanted = provider.chat_model
-    if wanted and not any(model.name.removesuffix(":latest") == wanted.removesuffix(":latest") for model in models):
+    tag = provider.kind.traits.own_tag
+    if wanted and not any(model.name.removesuffix(tag) == wanted.removesuffix(tag) for model in models):
         raise ModelNotFound(f"{provider.urls[0]} does not have the model {wanted}; see what it has, or have it pulled")

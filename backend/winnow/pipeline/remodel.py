@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from winnow.domain.spaces import Role
-from winnow.errors import DatabaseBusy, InvalidInput, SetupFault, SpaceMismatch
+from winnow.errors import ChangeRefused, DatabaseBusy, SetupFault
 from winnow.pipeline.indexing import build_missing
-from winnow.providers.base import fingerprint_of, same_model
+from winnow.pipeline.recognition import require_same_model
+from winnow.providers.base import fingerprint_of
+from winnow.storage.refusals import sqlstate
 from winnow.storage.rotation import (
     begin_building,
     change_provider,
@@ -51,6 +53,8 @@ MOST_FAILED_SHARE = 0.01
 SWAP_TRIES = 40
 SWAP_PAUSE_SECONDS = 0.25
 PATIENT_EVERY = 4
+# PostgreSQL's code for a row that refers to one which is not there.
+MISSING_REFERENCE = "23503"
 
 
 async def begin_change(database: Database, embedder: Embedder, *, provider_id: UUID | None) -> Space:
@@ -60,14 +64,19 @@ async def begin_change(database: Database, embedder: Embedder, *, provider_id: U
     are of this model, only who embeds changes.
 
     Raises:
-        InvalidInput: another change is under way, or this is the model from before, which `change_back` is for.
+        ChangeRefused: another change is under way, or this is the model from before, which `change_back` is for.
         SpaceMismatch: the stored vectors are of another model of this name.
-        Transient, SetupFault: the model cannot be asked, or the tables are not to be had.
+        Transient, SetupFault: the model cannot be asked, its provider is gone, or the tables are not to be had.
     """
     fingerprint = await fingerprint_of(embedder)  # before the transaction: a model may take its time
-    return await _patiently(
-        lambda patient: _begin(database, embedder.identity, fingerprint, provider_id, patient=patient)
-    )
+    try:
+        return await _patiently(
+            lambda patient: _begin(database, embedder.identity, fingerprint, provider_id, patient=patient)
+        )
+    except Exception as error:
+        if sqlstate(error) == MISSING_REFERENCE:
+            raise SetupFault("the provider was removed meanwhile; add it again: winnow providers add") from error
+        raise
 
 
 async def _begin(
@@ -85,17 +94,34 @@ async def _begin(
                 require_same_model(space, fingerprint)
                 await change_provider(connection, space, provider_id)
                 return replace(space, provider_id=provider_id)
-        if Role.BUILDING in stored:
-            raise InvalidInput(
-                f"a change to {stored[Role.BUILDING].identity} is under way; finish it with `winnow model use`, or end "
-                "it with `winnow model cancel`"
-            )
-        if Role.PREVIOUS in stored and stored[Role.PREVIOUS].identity == identity:
-            raise InvalidInput(f"the vectors of {identity} are still there; run: winnow model back")
+        refuse_impossible(stored, identity)
         if Role.ACTIVE not in stored or not await any_vector_stored(connection):
             return await create_space(connection, identity, fingerprint, provider_id=provider_id)
         await refuse_views(connection)
         return await begin_building(connection, identity, fingerprint, provider_id=provider_id)
+
+
+def refuse_impossible(stored: Mapping[Role, Space], identity: EmbedderIdentity) -> None:
+    """Raises `ChangeRefused` when no change to this model can begin: another is under way, or it is the one before."""
+    building, previous = stored.get(Role.BUILDING), stored.get(Role.PREVIOUS)
+    if any(identity == space.identity for role, space in stored.items() if role in {Role.BUILDING, Role.ACTIVE}):
+        return
+    if building is not None and (building.identity.provider, building.identity.model) == (
+        identity.provider,
+        identity.model,
+    ):
+        raise ChangeRefused(
+            f"a change to {building.name} is under way, with the prefixes {building.identity.document_prefix!r} and "
+            f"{building.identity.query_prefix!r}; set its provider's prefixes to these again to go on, or end it: "
+            "winnow model cancel"
+        )
+    if building is not None:
+        raise ChangeRefused(
+            f"a change to {building.name} is under way; finish it: winnow model use {building.name}, or end it: "
+            "winnow model cancel"
+        )
+    if previous is not None and previous.identity == identity:
+        raise ChangeRefused(f"the vectors of {previous.name} are still there; run: winnow model back")
 
 
 async def finish_building(database: Database, *, tell: Callable[[IndexBuild], None] | None = None) -> bool:
@@ -119,7 +145,7 @@ async def finish_building(database: Database, *, tell: Callable[[IndexBuild], No
         embedded = sum(counts.embedded for counts in (await standing_in(connection, space)).values())
     if failed > max(MOST_FAILED, embedded * MOST_FAILED_SHARE):
         raise SetupFault(
-            f"{space.identity} has refused {failed:,} texts for good and made vectors of {embedded:,}; try these again "
+            f"{space.name} has refused {failed:,} texts for good and made vectors of {embedded:,}; try these again "
             "with the same `winnow model use`, or end the change: winnow model cancel"
         )
     if not await make_small_indexes(database, space):
@@ -142,7 +168,7 @@ async def change_back(database: Database) -> Space:
     Rows written since are pending in it. Done twice, it changes nothing.
 
     Raises:
-        InvalidInput: there is none, or a change is under way.
+        ChangeRefused: there is none, or a change is under way.
         DatabaseBusy: the tables are not to be had.
     """
     return await _patiently(lambda patient: _back(database, patient=patient))
@@ -151,22 +177,22 @@ async def change_back(database: Database) -> Space:
 async def _back(database: Database, *, patient: bool) -> Space:
     async with _changing(database, patient=patient) as (connection, stored):
         if Role.BUILDING in stored:
-            raise InvalidInput(
-                f"a change to {stored[Role.BUILDING].identity} is under way; end it first: winnow model cancel"
+            raise ChangeRefused(
+                f"a change to {stored[Role.BUILDING].name} is under way; end it first: winnow model cancel"
             )
         if Role.PREVIOUS not in stored:
-            raise InvalidInput("there are no vectors of an earlier model to go back to")
+            raise ChangeRefused("there are no vectors of an earlier model to go back to")
         await swap_back(connection)
         return replace(stored[Role.PREVIOUS], role=Role.ACTIVE)
 
 
 async def cancel_change(database: Database) -> Space:
-    """Gives up the space that is being built, with its vectors; returns it. Raises `InvalidInput` if there is none."""
+    """Gives up the space that is being built, with its vectors; returns it. Raises `ChangeRefused` if there is none."""
     return await _give_up(database, Role.BUILDING, "no change of the model is under way")
 
 
 async def forget_earlier(database: Database) -> Space:
-    """Gives up the vectors of the model before, for the room they take; returns their space. Raises `InvalidInput`."""
+    """Gives up the vectors of the model before, for the room they take; returns their space. Raises `ChangeRefused`."""
     return await _give_up(database, Role.PREVIOUS, "there are no vectors of an earlier model")
 
 
@@ -180,18 +206,9 @@ async def _give_up(database: Database, role: Role, otherwise: str) -> Space:
 async def _retire(database: Database, role: Role, otherwise: str, *, patient: bool) -> Space:
     async with _changing(database, patient=patient) as (connection, stored):
         if role not in stored:
-            raise InvalidInput(otherwise)
+            raise ChangeRefused(otherwise)
         await retire(connection, role)
         return stored[role]
-
-
-def require_same_model(space: Space, fingerprint: Sequence[float]) -> None:
-    """Raises `SpaceMismatch` if a fingerprint is not the space's own: another model goes by the name of its model."""
-    if not same_model(space.fingerprint, fingerprint, dimensions=space.dimensions):
-        raise SpaceMismatch(
-            f"this server has another model by the name of {space.identity} than the one that made the stored vectors; "
-            "pull the old one again under that name, or change over to this one under another"
-        )
 
 
 def _silent(_build: IndexBuild) -> None:

@@ -12,7 +12,7 @@ import structlog
 from winnow.domain.fusion import fuse
 from winnow.domain.jobs import Kind
 from winnow.domain.messages import storable
-from winnow.domain.usage import Noting, Purpose, Tariff, Unnoted, Use, estimated_tokens
+from winnow.domain.usage import Noting, Purpose, Tariff, Unnoted, Use, tokens_by_bytes
 from winnow.errors import InvalidInput, Permanent, SpaceMismatch, Transient
 from winnow.storage import search as store
 from winnow.storage.messages import MessageRecord, messages_by_id
@@ -150,7 +150,7 @@ async def _query_vector(tools: Searching, query: str, space: Space) -> NDArray[n
 def _use(tools: Searching, query: str, space: Space, result: EmbeddingResult, *, seconds: float) -> Use:
     tokens = result.tokens
     if tokens is None:
-        tokens = estimated_tokens([query], prefix=space.identity.query_prefix)
+        tokens = tokens_by_bytes([query], prefix=space.identity.query_prefix)
     return Use(
         purpose=Purpose.SEARCH,
         worker=tools.worker,

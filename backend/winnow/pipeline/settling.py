@@ -24,6 +24,9 @@ log = structlog.get_logger(__name__)
 # Before each try to write rows that somebody has locked: mostly the scoring of the same message, over in a moment.
 WRITE_PAUSES_SECONDS = (0.0, 0.005, 0.02, 0.1, 0.3)
 BLANK = Outcome(state="skipped", error_kind="blank", error="the text is blank")
+LOCAL_ONLY = Outcome(
+    state="skipped", error_kind="local_only", error="its channel is local-only, and the model's server is elsewhere"
+)
 LOCKED = Outcome(state="waiting", error_kind="locked", error="somebody else has the row locked, or changed it")
 
 
@@ -59,6 +62,8 @@ class Settlement:
         blank = [row for row in self.rows if not row.text.strip() and row.id not in self.skipped]
         if blank:
             self.skipped |= await self.store.judge(self.lease, blank, BLANK)
+        if private := self._private():
+            self.skipped |= await self.store.judge(self.lease, private, LOCAL_ONLY)
         await self._copy()
         await self._write()
         await self._judge_refused()
@@ -74,6 +79,18 @@ class Settlement:
     @property
     def _open(self) -> set[int]:
         return set(self.claimed) - self.copied - self.written - self.skipped - self.failed - self.waiting
+
+    def _private(self) -> list[EmbeddableText]:
+        """What may not be sent, and has no vector by other means."""
+        return [
+            row
+            for row in self.rows
+            if (row.private or row.id in self.found.withheld)
+            and row.text.strip()
+            and not row.known
+            and row.id not in self.found.vectors
+            and row.id not in self.skipped
+        ]
 
     async def _copy(self) -> None:
         """The vectors of texts that have been embedded before, at no cost."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from winnow.domain.providers import Provider, ProviderKind
+from winnow.domain.providers import SERVED, Provider, variable
 from winnow.errors import KeyRefused, ProviderNotFound, ProviderRefused, WinnowError
-from winnow.pipeline.provider_rules import USUAL_URLS, without_key
+from winnow.pipeline.provider_rules import without_key
 from winnow.pipeline.providers import ProviderChanges, check_provider, create_provider, edit_provider
 from winnow.providers.address import check_reachable_place, parse_address
-from winnow.providers.factory import OLLAMA_PORT, served_models
+from winnow.providers.factory import served_models
 from winnow.providers.models import model_name
 
 if TYPE_CHECKING:
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from winnow.domain.providers import ProviderKind
     from winnow.pipeline.providers import Checked, Registry
     from winnow.providers.base import ServedModel
     from winnow.settings import Settings
@@ -31,6 +30,7 @@ PREFERRED = (
     "all-minilm",
 )  # fmt: skip
 LOOK_SECONDS = 10.0
+NOBODY = "this machine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Offer:
     Attributes:
         kind: its protocol, which is also the name it gets as a provider.
         url: without credentials.
-        said_by: the variable that names it, or the machine itself.
+        said_by: the variable that names it; `NOBODY`: none, it is looked for where it usually is.
         is_local: on loopback, so that looking at it tells nobody anything.
         api_key: in the clear.
     """
@@ -63,62 +63,42 @@ class Look:
     @property
     def embedding_model(self) -> str | None:
         """The one to propose."""
-        return proposed(self.models or ())
+        return proposed(self.models or (), own_tag=self.offer.kind.traits.own_tag)
 
 
 def offers(settings: Settings) -> list[Offer]:
-    """What the settings and the variables of Ollama and OpenAI name; an Ollama on this machine is where it usually is.
+    """What the settings and the variables of the kinds' own programs name; an Ollama may be here without being named.
 
     Raises:
         InvalidSettings: one of them is no URL, or of no possible model server.
     """
-    if settings.ambient_ollama_url:
-        found = [_offer(ProviderKind.OLLAMA, ollama_url(settings.ambient_ollama_url), "OLLAMA_HOST")]
-    else:
-        said_by = "WINNOW_OLLAMA_URL" if "ollama_url" in settings.model_fields_set else "this machine"
-        found = [_offer(ProviderKind.OLLAMA, settings.ollama_url, said_by)]
-    key, url = settings.ambient_openai_key, settings.ambient_openai_url
-    if key or url:
-        named = " and ".join(
-            name for name, value in (("OPENAI_BASE_URL", url), ("OPENAI_API_KEY", key)) if value is not None
-        )
-        openai = _offer(ProviderKind.OPENAI, url or USUAL_URLS[ProviderKind.OPENAI], named)
-        found.append(replace(openai, api_key=key))
-    return found
+    return [offer for kind in SERVED if (offer := _offered(settings, kind)) is not None]
 
 
-def ollama_url(host: str) -> str:
-    """The URL in `OLLAMA_HOST`, read as Ollama reads it; an address to listen on everywhere means this machine.
-
-    https://github.com/ollama/ollama/blob/main/envconfig/config.go (Host)
-    """
-    written = host.strip().strip("\"'")
-    scheme, found, rest = written.partition("://")
-    if not found:
-        scheme, rest = "http", written
-    default_port = {"http": "80", "https": "443"}.get(scheme, "") if found else str(OLLAMA_PORT)
-    place, slash, path = rest.partition("/")
-    if "@" in place:  # no form of Ollama's; whoever reads the URL says what is wrong with credentials
-        return written
-    parted = re.fullmatch(r"(\[[^\]]*\]|[^:]*):([^:]*)", place)
-    name, port = parted.groups() if parted else (place, default_port)
-    name = name.strip("[]")
-    if not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the highest port
-        port = default_port
-    if not name or _is_everywhere(name):
-        name = "127.0.0.1"
-    return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}{slash}{path}".rstrip(":/")
+def _offered(settings: Settings, kind: ProviderKind) -> Offer | None:
+    """The server of this kind; None: nobody names one, and to look where it usually is would be to ask a stranger."""
+    traits = kind.traits
+    url: str | None = getattr(settings, traits.own_url.field) if traits.own_url else None
+    key: SecretStr | None = getattr(settings, traits.own_key.field) if traits.own_key else None
+    named = [of.name for of, value in ((traits.own_url, url), (traits.own_key, key)) if of and value]
+    if named:
+        place = traits.read_url(url) if url else str(traits.usual_url)
+        return replace(_offer(kind, place, " and ".join(named)), api_key=key)
+    if traits.is_service or traits.url_setting is None:
+        return None
+    chosen = traits.url_setting in settings.model_fields_set
+    return _offer(kind, getattr(settings, traits.url_setting), variable(traits.url_setting) if chosen else NOBODY)
 
 
-def proposed(models: Sequence[ServedModel]) -> str | None:
-    """The best known model for embeddings, else any that says it is one; None: there is none."""
+def proposed(models: Sequence[ServedModel], *, own_tag: str) -> str | None:
+    """The best known model for embeddings, else any that says it is one, without `own_tag`; None: there is none."""
     able = [model.name for model in models if model.embeds is not False]
     for wanted in PREFERRED:
         for name in able:
             if model_name(name) == wanted:
-                return name.removesuffix(":latest")
+                return name.removesuffix(own_tag)
     sure = [model.name for model in models if model.embeds or (model.embeds is None and "embed" in model.name.lower())]
-    return sure[0].removesuffix(":latest") if sure else None
+    return sure[0].removesuffix(own_tag) if sure else None
 
 
 async def look(offer: Offer, *, with_key: bool) -> Look:
@@ -138,7 +118,16 @@ async def look(offer: Offer, *, with_key: bool) -> Look:
         trouble = str(error)
     except WinnowError as error:
         trouble = str(error)
-    return Look(offer=offer, trouble=without_key(trouble, [offer.api_key]))
+    return Look(offer=offer, trouble=without_key(_by_its_own_names(offer, trouble), [offer.api_key]))
+
+
+def _by_its_own_names(offer: Offer, trouble: str) -> str:
+    """The trouble with the variables that name the server here instead of those of Winnow's own settings."""
+    traits = offer.kind.traits
+    for setting, own in ((traits.url_setting, traits.own_url), (traits.key_setting, traits.own_key)):
+        if setting is not None and own is not None and variable(setting) != offer.said_by:
+            trouble = trouble.replace(variable(setting), own.name)
+    return trouble
 
 
 async def write_down(tools: Registry, found: Look) -> tuple[StoredProvider, Checked]:
@@ -173,18 +162,10 @@ async def write_down(tools: Registry, found: Look) -> tuple[StoredProvider, Chec
 
 
 def _offer(kind: ProviderKind, url: str, said_by: str) -> Offer:
-    default_port = OLLAMA_PORT if kind is ProviderKind.OLLAMA else None
-    address = parse_address(url, setting=said_by, default_port=default_port)
+    address = parse_address(url, setting=said_by, default_port=kind.traits.default_port)
     if address.basic_auth is not None:
         raise ProviderRefused(
             f"{said_by} has credentials in it, which setup does not write down; add that server yourself: winnow "
             f"providers add NAME --kind {kind.value} --url URL --key -"
         )
     return Offer(kind=kind, url=address.url, said_by=said_by, is_local=address.is_loopback)
-
-
-def _is_everywhere(name: str) -> bool:
-    try:
-        return ip_address(name).is_unspecified
-    except ValueError:
-        return False

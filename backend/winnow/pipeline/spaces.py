@@ -10,11 +10,13 @@ import structlog
 
 from winnow.domain.spaces import Role, Wish
 from winnow.errors import DatabaseBusy, SetupFault, SpaceMismatch, Transient
+from winnow.pipeline.recognition import Recognised
 from winnow.providers.base import fingerprint_of
 from winnow.storage.spaces import any_vector_stored, create_space, lock_spaces, note_unprobed, read_spaces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from uuid import UUID
 
     from winnow.domain.spaces import EmbedderIdentity, Space
     from winnow.providers.base import Embedder
@@ -36,6 +38,10 @@ class EmbedderSource(Protocol):
         Raises:
             SetupFault: its provider is gone, switched off, or its key cannot be read.
         """
+        ...
+
+    async def is_remote(self, kind: str, provider_id: UUID | None) -> bool:
+        """Whether a provider (None: the settings' own) is elsewhere. Raises as `of` does."""
         ...
 
     async def close(self) -> None:
@@ -62,6 +68,7 @@ class Spaces:
         self._source = source
         self._known: Space | None = None
         self._told = False
+        self._recognised: dict[int, Recognised] = {}
 
     async def all(self) -> Mapping[Role, Space]:
         """The spaces that have a column, by role."""
@@ -111,17 +118,31 @@ class Spaces:
         )
 
     async def embedder_of(self, space: Space) -> Embedder:
-        """Who makes the vectors of a space.
+        """Who makes the vectors of a space; a server is asked for them only while it has the space's model.
 
         Raises:
             SpaceMismatch: nobody this process knows.
             SetupFault: its provider is gone, switched off, or its key cannot be read.
         """
-        if space.provider_id is None and space.identity == self.embedder.identity:
-            return self.embedder
-        if self._source is None:
+        if self._is_of_settings(space):
+            embedder, is_held = self.embedder, False
+        elif self._source is None:
             raise self._mismatch(space)
-        return await self._source.of(space)
+        else:
+            embedder, is_held = await self._source.of(space), space.fingerprint is not None
+        known = self._recognised.get(space.id)
+        if not space.identity.is_served or (is_held and known is None):
+            return embedder
+        if known is None or known.embedder is not embedder:
+            known = self._recognised[space.id] = Recognised(embedder, space, database=self._database)
+        return known
+
+    async def is_remote(self, space: Space | None) -> bool:
+        """Whether the texts of a space (None: of the first one to be) are sent elsewhere. Raises as `embedder_of`."""
+        if self._source is None:
+            return False
+        identity = space.identity if space else self.embedder.identity
+        return await self._source.is_remote(identity.provider, space.provider_id if space else None)
 
     def forget(self) -> None:
         """The space may have changed: ask the database again."""
@@ -137,9 +158,14 @@ class Spaces:
 
     async def close(self) -> None:
         """Closes the embedders."""
+        for recognised in self._recognised.values():
+            await recognised.close()
         await self.embedder.close()
         if self._source is not None:
             await self._source.close()
+
+    def _is_of_settings(self, space: Space) -> bool:
+        return space.provider_id is None and space.identity == self.embedder.identity
 
     def _may_use(self, stored: Mapping[Role, Space]) -> bool:
         """Whether the active space is what the settings insist on, or what a person has chosen since."""
@@ -162,6 +188,12 @@ class Spaces:
             async with self._database.autocommit() as connection:
                 await note_unprobed(connection, error)
             raise
+        space = await self._make_patiently(identity, fingerprint)
+        if self._is_of_settings(space) and space.fingerprint == tuple(fingerprint):
+            self._recognised[space.id] = Recognised(self.embedder, space, database=self._database, is_known=True)
+        return space
+
+    async def _make_patiently(self, identity: EmbedderIdentity, fingerprint: Sequence[float]) -> Space:
         for _ in range(MAKE_TRIES - 1):
             with contextlib.suppress(DatabaseBusy):
                 return await self._make_now(identity, fingerprint)
@@ -188,6 +220,6 @@ class Spaces:
                 "WINNOW_DOCUMENT_PREFIX and WINNOW_QUERY_PREFIX to these"
             )
         return SpaceMismatch(
-            f"the stored vectors were made by {space.identity} ({space.dimensions} dimensions), and WINNOW_EMBEDDER is "
+            f"the stored vectors were made by {space.name} ({space.dimensions} dimensions), and WINNOW_EMBEDDER is "
             f"{ours}; unset it or set it to {space.identity}, and to change over run: winnow model use {ours}"
         )

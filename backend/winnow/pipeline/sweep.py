@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from winnow.domain.jobs import EmbedJob, Kind, Lane, in_batches
+from winnow.domain.jobs import EmbedJob, Kind, Lane, ScoreJob, in_batches
 from winnow.domain.spaces import Role
 from winnow.errors import SetupFault, Transient
+from winnow.pipeline.channels import Channelling, release_private
+from winnow.pipeline.housekeeping import keep_house
 from winnow.pipeline.indexing import mend_indexes
 from winnow.pipeline.remodel import finish_building
 from winnow.pipeline.request_extraction import request_extraction
 from winnow.storage.leadership import leadership
+from winnow.storage.threads import unjudged_messages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from winnow.storage.embeddings import EmbeddingStore
     from winnow.storage.engine import Database
     from winnow.storage.extraction import ExtractionStore
+    from winnow.storage.unit_of_work import UnitsOfWork
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +39,12 @@ BATCHES_AHEAD = 20
 EXTRACTION_EVERY_SECONDS = 2.0
 MOST_IDS_OF_A_CHANNEL = 2000
 PROMISED_SECONDS = 120.0
+# What was stored so long ago and has no score or no conversation yet: its job is lost, or nobody promised one.
+UNJUDGED_SECONDS = 30.0
+UNJUDGED_EVERY_SECONDS = 10.0
+# Both looks read the whole queue for extraction, where what nobody extracts stays (search-only channels): at most this
+# share of the time.
+LOOKS_SHARE = 0.05
 FAILED_PAUSE_SECONDS = 60.0
 TROUBLE_PAUSE_SECONDS = 5.0
 # What was sent and is still not in anybody's hand is sent again after so long; NATS may lose it.
@@ -64,6 +74,7 @@ class Sweeping:
     """What the sweeper needs, and its timers."""
 
     database: Database
+    units: UnitsOfWork
     embeddings: EmbeddingStore
     extractions: ExtractionStore
     spaces: Spaces
@@ -90,6 +101,8 @@ class Sweeper:
     _tidied_at: float = 0.0
     _promised: dict[int, float] = field(default_factory=dict)
     _extraction_at: float = 0.0
+    _unjudged_at: float = 0.0
+    _judging: dict[int, float] = field(default_factory=dict)
     _trouble: str = ""
 
     async def sweep_forever(self, stop: asyncio.Event) -> None:
@@ -108,7 +121,10 @@ class Sweeper:
             await _first_of(stop, seconds=TROUBLE_PAUSE_SECONDS)
 
     async def _lead(self, still_leading: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-        mending = asyncio.create_task(self._mend_indexes(), name="mend indexes")
+        beside = [
+            asyncio.create_task(self._mend_indexes(), name="mend indexes"),
+            asyncio.create_task(keep_house(self.tools.units, self.tools.database), name="keep house"),
+        ]
         try:
             while not stop.is_set():
                 pause, may_wake = self.tools.every_seconds, True
@@ -122,8 +138,9 @@ class Sweeper:
                 await _first_of(stop, seconds=min(pause, WAKE_PAUSE_SECONDS))  # many wake-ups are one look
                 await _first_of(stop, *([self._wake] if may_wake else []), seconds=pause - WAKE_PAUSE_SECONDS)
         finally:
-            mending.cancel()
-            await asyncio.gather(mending, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     async def _mend_indexes(self) -> None:
         """Beside the sweeping, for a build takes minutes: what a killed backfill took away or broke comes back."""
@@ -162,10 +179,36 @@ class Sweeper:
         if time.monotonic() >= self._tidied_at + TIDY_EVERY_SECONDS:
             self._tidied_at = time.monotonic()
             await self.tools.embeddings.tidy()
+            await release_private(
+                Channelling(database=self.tools.database, embeddings=self.tools.embeddings, spaces=self.tools.spaces)
+            )
         if time.monotonic() >= self._extraction_at:
-            self._extraction_at = time.monotonic() + EXTRACTION_EVERY_SECONDS
+            began = time.monotonic()
             sent += await self._sweep_extraction()
+            self._extraction_at = _next_look(began, EXTRACTION_EVERY_SECONDS)
+        if time.monotonic() >= self._unjudged_at:
+            began = time.monotonic()
+            sent += await self._sweep_unjudged()
+            self._unjudged_at = _next_look(began, UNJUDGED_EVERY_SECONDS)
         return sent + await self._sweep_embeddings()
+
+    async def _sweep_unjudged(self) -> int:
+        """Sends what has no score or no conversation to be given one, unless the lane is full of it anyway."""
+        if await self.tools.backlog.depth(Lane.BULK) >= BATCHES_AHEAD:
+            return 0
+        now = time.monotonic()
+        self._judging = {row: until for row, until in self._judging.items() if until > now}
+        most = BATCHES_AHEAD * self.tools.batch_size
+        found = await unjudged_messages(
+            self.tools.database, age_seconds=UNJUDGED_SECONDS, limit=most + len(self._judging)
+        )
+        fresh = tuple(row for row in found if row not in self._judging)[:most]
+        jobs = list(in_batches([ScoreJob(fresh)], self.tools.batch_size))
+        if jobs:
+            await self.tools.dispatcher.dispatch(jobs, Lane.BULK)
+            self._judging |= dict.fromkeys(fresh, now + PROMISED_SECONDS)
+            log.info("sweep.scoring", messages=len(fresh))
+        return len(jobs)
 
     async def _sweep_extraction(self) -> int:
         dead = await self.tools.extractions.fail_dead_runs()
@@ -265,6 +308,12 @@ class Sweeper:
             self._sent.setdefault((space.id, kind), {}).update(dict.fromkeys(ids, time.monotonic()))
             log.info("sweep.embedding", kind=kind.value, rows=len(ids), lane=lane.value, space=space.id)
         return len(jobs)
+
+
+def _next_look(began: float, every_seconds: float) -> float:
+    """When a look that began then, and ends now, is due again: the later, the longer it took."""
+    now = time.monotonic()
+    return max(began + every_seconds, now + (now - began) / LOOKS_SHARE)
 
 
 async def _first_of(*events: asyncio.Event, seconds: float) -> None:

@@ -55,6 +55,10 @@ class ServerAddress:
             return False
         return address.is_loopback
 
+    def authorization(self, api_key: SecretStr | None) -> SecretStr | None:
+        """The value of an `Authorization` header: the key's, else that of the URL's own credentials; None: neither."""
+        return SecretStr(f"Bearer {api_key.get_secret_value()}") if api_key else self.basic_auth
+
     @property
     def is_openai(self) -> bool:
         """Whether this is OpenAI's own service, in whatever region."""

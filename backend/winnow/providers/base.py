@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from winnow.domain.pacing import RateLimits
     from winnow.domain.spaces import EmbedderIdentity
 
 InputType = Literal["document", "query"]
@@ -22,6 +23,8 @@ FINGERPRINT_TEXT = "dimension"
 """Never to be changed: stored fingerprints are of this."""
 SAME_MODEL_COSINE = 0.98
 """Servers round differently, and quantised forms of a model differ by more; another model differs by all."""
+RECOGNISED_SECONDS = 3600.0
+"""A tag can be pulled anew at any time, and its server never goes away: a word an hour finds it out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +124,16 @@ async def probe_dimensions(embedder: Embedder) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """A language model's answer; `truncated` says it ended at the output limit. `seconds` is the request's time."""
+    """A language model's answer.
+
+    Attributes:
+        text: without what the model thought.
+        model: as the provider names it.
+        input_tokens, output_tokens: if the server told.
+        truncated: it ended at the output limit.
+        seconds: the request's time, without the waiting in line.
+        limits: that the server told beside it.
+    """
 
     text: str
     model: str
@@ -129,6 +141,7 @@ class Completion:
     output_tokens: int | None = None
     truncated: bool = False
     seconds: float = 0.0
+    limits: RateLimits | None = None
 
 
 class LanguageModel(Protocol):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from typing_extensions import override
 
@@ -12,9 +13,11 @@ from winnow.errors import ProviderBusy, ProviderTimeout
 from winnow.providers.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from winnow.providers.endpoint import Answer
+
+Made = TypeVar("Made")
 
 # One more must bring this much more; less is noise, or a server that only lets requests wait.
 LEAST_GAIN = 0.03
@@ -57,6 +60,26 @@ class Concurrency:
     def __call__(self) -> int:
         """How many may be in flight now."""
         return self._at_once
+
+    async def measured(self, request: Callable[[], Awaitable[Made]], *, work: float) -> Made:
+        """Makes a request of so much of any one unit of work.
+
+        A limited rate (busy, with a wish when to come again) is no overload: the line keeps to it by spacing requests.
+        """
+        sent_at = self.started()
+        try:
+            answer = await request()
+        except (ProviderBusy, ProviderTimeout) as error:
+            if error.retry_after_seconds:
+                self.failed()
+            else:
+                self.overloaded(sent_at)
+            raise
+        except BaseException:
+            self.failed()
+            raise
+        self.answered(work, sent_at)
+        return answer
 
     def started(self) -> float:
         """A request is sent; returns when."""
@@ -123,10 +146,7 @@ class Concurrency:
 
 
 class Measured(Endpoint):
-    """An endpoint whose requests tell a `Concurrency` what the server makes of them; work is counted in characters.
-
-    A limited rate (busy, with a wish when to come again) is no overload: the line keeps to it by spacing requests.
-    """
+    """An endpoint whose requests tell a `Concurrency` what the server makes of them; work is counted in characters."""
 
     def __init__(self, endpoint: Endpoint, concurrency: Concurrency) -> None:
         self._endpoint = endpoint
@@ -141,20 +161,8 @@ class Measured(Endpoint):
     @override
     async def ask(self, texts: list[str]) -> Answer:
         """As the endpoint inside."""
-        sent_at = self._concurrency.started()
-        try:
-            answer = await self._endpoint.ask(texts)
-        except (ProviderBusy, ProviderTimeout) as error:
-            if error.retry_after_seconds:
-                self._concurrency.failed()
-            else:
-                self._concurrency.overloaded(sent_at)
-            raise
-        except BaseException:
-            self._concurrency.failed()
-            raise
-        self._concurrency.answered(sum(map(len, texts)), sent_at)
-        return answer
+        request = partial(self._endpoint.ask, texts)
+        return await self._concurrency.measured(request, work=sum(map(len, texts)))
 
     @override
     async def close(self) -> None:

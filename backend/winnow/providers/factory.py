@@ -6,13 +6,13 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from winnow.domain.pacing import Pace
 from winnow.domain.providers import Provider, ProviderKind
 from winnow.domain.spaces import EmbedderIdentity
 from winnow.errors import InvalidSettings
 from winnow.providers.address import ServerAddress, parse_address
 from winnow.providers.base import FINGERPRINT_TEXT
 from winnow.providers.models import Prefixes, known_model, known_prefixes
+from winnow.providers.ways import Ways
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from winnow.providers.base import Embedder, LanguageModel, ModelCatalogue, ServedModel
     from winnow.providers.batching import RequestLimits
     from winnow.providers.endpoint import Endpoint
-    from winnow.providers.gate import SharedPace
+    from winnow.providers.ollama_client import OllamaServer
+    from winnow.providers.openai_client import OpenAIServer
+    from winnow.providers.ways import Way
     from winnow.settings import Settings
 
-OLLAMA_PORT = 11434
-OLLAMAS_OWN_TAG = ":latest"
+
+# Requests at once to all models of a server together, before anything was measured and at most. Of Ollama's, one is
+# worked while the next one travels; of more, it lets all others wait. OpenAI takes many, a server on one GPU few.
+_AT_ONCE = {ProviderKind.OLLAMA: (2, 2), ProviderKind.OPENAI: (4, 32)}
 
 _URL_VARIABLES = {ProviderKind.OLLAMA: "WINNOW_OLLAMA_URL", ProviderKind.OPENAI: "WINNOW_OPENAI_URL"}
 _KEY_VARIABLE = "WINNOW_OPENAI_API_KEY"
@@ -48,9 +52,10 @@ def build_embedder(settings: Settings) -> Embedder:
 
 
 def check_embedder(settings: Settings) -> None:
-    """Raises `InvalidSettings` as `build_embedder` does, but makes and loads nothing."""
-    kind, _ = parse_embedder(settings.embedder)
-    provider_of_settings(settings, kind)
+    """Raises `InvalidSettings` for an embedder or a scorer that cannot be; makes and loads nothing."""
+    for chosen in (parse_embedder(settings.embedder), parse_scorer(settings.scorer)):
+        if chosen is not None:
+            provider_of_settings(settings, chosen[0])
 
 
 def parse_embedder(value: str) -> tuple[ProviderKind, str]:
@@ -67,6 +72,22 @@ def parse_embedder(value: str) -> tuple[ProviderKind, str]:
     raise InvalidSettings(
         f"WINNOW_EMBEDDER is {value!r}; choose local, ollama:MODEL (for example ollama:nomic-embed-text) "
         "or openai:MODEL (for example openai:text-embedding-3-small)"
+    )
+
+
+def parse_scorer(value: str) -> tuple[ProviderKind, str] | None:
+    """Provider and model in `ollama:MODEL[:TAG]` or `openai:MODEL`; None for `rules`.
+
+    Raises:
+        InvalidSettings: anything else.
+    """
+    if value.strip() == "rules":
+        return None
+    kind, _, model = value.strip().partition(":")
+    if kind in _URL_VARIABLES and model and model.isprintable() and not any(c.isspace() for c in model):
+        return ProviderKind(kind), model
+    raise InvalidSettings(
+        f"WINNOW_SCORER is {value!r}; choose rules, ollama:MODEL (for example ollama:qwen3:4b) or openai:MODEL"
     )
 
 
@@ -97,7 +118,7 @@ def addresses_of(provider: Provider) -> list[ServerAddress]:
     setting = _url_setting(provider)
     if not provider.urls:
         raise InvalidSettings(f"{setting} is not set; give one like http://host:port")
-    port = OLLAMA_PORT if provider.kind is ProviderKind.OLLAMA else None
+    port = provider.kind.traits.default_port
     addresses = [parse_address(url, setting=setting, default_port=port) for url in provider.urls]
     has_key = provider.api_key is not None and bool(provider.api_key.get_secret_value())
     if any(address.is_openai for address in addresses) and not has_key:
@@ -114,7 +135,7 @@ def build_embedder_of(
     document_prefix: str | None = None,
     query_prefix: str | None = None,
     fingerprint: Sequence[float] | None = None,
-    pace: SharedPace | None = None,
+    ways: Ways | None = None,
 ) -> Embedder:
     """An embedder with this model of this provider; nothing is connected or loaded before its first text.
 
@@ -126,7 +147,7 @@ def build_embedder_of(
         document_prefix: instead of the provider's own, which is instead of the model's own.
         query_prefix: the same for searches.
         fingerprint: `fingerprint_of` the vector space; servers whose vectors are of another one are not used.
-        pace: that all processes keep together towards this provider (`pace_name`); None: this one keeps its own.
+        ways: that the process shares; None: this embedder has its own.
 
     Raises:
         InvalidSettings: an address that is not a URL, or OpenAI's own service without a key.
@@ -140,27 +161,21 @@ def build_embedder_of(
         from winnow.providers.local import LocalEmbedder  # noqa: PLC0415 - each provider's libraries load when chosen
 
         return LocalEmbedder(document_prefix=chosen.document, query_prefix=chosen.query)
-    from winnow.providers.concurrency import Concurrency, Measured  # noqa: PLC0415
+    from winnow.providers.concurrency import Measured  # noqa: PLC0415
     from winnow.providers.failover import FailOver  # noqa: PLC0415
-    from winnow.providers.gate import OwnGate, SharedGate  # noqa: PLC0415
     from winnow.providers.instrumentation import Instrumented  # noqa: PLC0415
-    from winnow.providers.line import Line  # noqa: PLC0415
     from winnow.providers.served import ServedEmbedder  # noqa: PLC0415
 
+    ways = ways or Ways()
     timeouts = _Timeouts(first_seconds=first_timeout_seconds, usual_seconds=timeout_seconds)
-    served = (_ollama if provider.kind is ProviderKind.OLLAMA else _openai)(provider, model, timeouts)
+    served = (_ollama if provider.kind is ProviderKind.OLLAMA else _openai)(provider, model, timeouts, ways)
     endpoints: list[Endpoint] = [Instrumented(endpoint) for endpoint in served.endpoints]
     endpoint = endpoints[0]
     if len(endpoints) > 1 or fingerprint is not None:
         endpoint = FailOver(endpoints, sentence=chosen.document + FINGERPRINT_TEXT, fingerprint=fingerprint)
-    at_once: int | Concurrency = provider.at_once or Concurrency(start=served.start_at_once, most=served.most_at_once)
-    if isinstance(at_once, Concurrency):
-        endpoint = Measured(endpoint, at_once)
-    limits = Pace(
-        most_requests_per_minute=provider.requests_per_minute, most_tokens_per_minute=provider.tokens_per_minute
-    )
-    gate = OwnGate(limits) if pace is None else SharedGate(pace, own=limits)
-    known = known_model(model)
+    way = _way(provider, served.model, ways)
+    if way.concurrency is not None:
+        endpoint = Measured(endpoint, way.concurrency)
     return ServedEmbedder(
         identity=EmbedderIdentity(
             provider=provider.kind.value,
@@ -170,8 +185,8 @@ def build_embedder_of(
         ),
         endpoint=endpoint,
         limits=served.limits,
-        line=Line(at_once=at_once, gate=gate),
-        context=known.context if known and known.use == "embedding" else None,
+        line=way.line,
+        context=served.context,
     )
 
 
@@ -180,11 +195,16 @@ def is_own_service(provider: Provider) -> bool:
     return provider.kind is ProviderKind.OPENAI and all(address.is_openai for address in addresses_of(provider))
 
 
-def pace_name(provider: Provider) -> str:
-    """By which all processes know the pace of a provider with its key, which cannot be told from it."""
-    secret = "" if provider.api_key is None else provider.api_key.get_secret_value()
-    of = "\n".join([provider.kind.value, *provider.urls, secret])
-    return f"{provider.name} {hashlib.sha256(of.encode()).hexdigest()[:16]}"
+def pace_name(provider: Provider, model: str) -> str:
+    """By which all processes know the pace of a provider with its key, which cannot be told from it.
+
+    Limits that a person set are the provider's. Those that servers tell are mostly a model's.
+    """
+    preferred = addresses_of(provider)[0]
+    secrets = [one.get_secret_value() for one in (preferred.basic_auth, provider.api_key) if one is not None]
+    is_set = provider.requests_per_minute is not None or provider.tokens_per_minute is not None
+    of = "\n".join([provider.kind.value, preferred.url, *secrets, "" if is_set else model])
+    return f"{preferred.host} {hashlib.sha256(of.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,50 +217,70 @@ class _Timeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Served:
-    """What the protocol decides: the model's name in its space, an endpoint for each server, and how they are asked."""
+    """What the protocol decides: the model in its space, its context, and how each of its servers is asked."""
 
     model: str
     endpoints: list[Endpoint]
     limits: RequestLimits
-    start_at_once: int
-    most_at_once: int
+    context: int | None
 
 
-def _ollama(provider: Provider, model: str, timeouts: _Timeouts) -> _Served:
+def _ollama(provider: Provider, model: str, timeouts: _Timeouts, ways: Ways) -> _Served:
     addresses = addresses_of(provider)
-    from winnow.providers.ollama import AT_ONCE, LIMITS, OllamaEndpoint  # noqa: PLC0415
-    from winnow.providers.ollama_client import OllamaServer  # noqa: PLC0415
+    from winnow.providers.ollama import LIMITS, MOST_CONTEXT, OllamaEndpoint  # noqa: PLC0415
 
-    own_name = model.removesuffix(OLLAMAS_OWN_TAG)  # one model, one vector space
+    own_name = model.removesuffix(provider.kind.traits.own_tag)  # one model, one vector space
+    known = _known_context(model)
+    context = None if known is None else min(known, MOST_CONTEXT)
     endpoints: list[Endpoint] = [
         OllamaEndpoint(
-            server=OllamaServer(address, api_key=provider.api_key, key_setting=key_setting(provider)),
+            server=_ollama_server(provider, address, ways),
             model=own_name,
             first_timeout_seconds=timeouts.first_seconds,
             timeout_seconds=timeouts.usual_seconds,
+            context=context,
         )
         for address in addresses
     ]
-    return _Served(model=own_name, endpoints=endpoints, limits=LIMITS, start_at_once=AT_ONCE, most_at_once=AT_ONCE)
+    return _Served(model=own_name, endpoints=endpoints, limits=LIMITS, context=context)
 
 
-def _openai(provider: Provider, model: str, timeouts: _Timeouts) -> _Served:
+def _openai(provider: Provider, model: str, timeouts: _Timeouts, ways: Ways) -> _Served:
     addresses = addresses_of(provider)
-    from winnow.providers.openai import LIMITS, MOST_AT_ONCE, START_AT_ONCE, OpenAIEndpoint  # noqa: PLC0415 - 0.5 s
-    from winnow.providers.openai_client import OpenAIServer  # noqa: PLC0415
+    from winnow.providers.openai import LIMITS, OpenAIEndpoint  # noqa: PLC0415 - 0.5 s
 
     endpoints: list[Endpoint] = [
         OpenAIEndpoint(
-            server=OpenAIServer(address, api_key=provider.api_key, key_setting=key_setting(provider)),
+            server=_openai_server(provider, address, ways),
             model=model,
             first_timeout_seconds=timeouts.first_seconds,
             timeout_seconds=timeouts.usual_seconds,
         )
         for address in addresses
     ]
-    return _Served(
-        model=model, endpoints=endpoints, limits=LIMITS, start_at_once=START_AT_ONCE, most_at_once=MOST_AT_ONCE
-    )
+    return _Served(model=model, endpoints=endpoints, limits=LIMITS, context=_known_context(model))
+
+
+def _known_context(model: str) -> int | None:
+    known = known_model(model)
+    return known.context if known and known.use == "embedding" else None
+
+
+def _ollama_server(provider: Provider, address: ServerAddress, ways: Ways) -> OllamaServer:
+    from winnow.providers.ollama_client import OllamaServer  # noqa: PLC0415
+
+    return OllamaServer(address, api_key=provider.api_key, key_setting=key_setting(provider), ways=ways)
+
+
+def _openai_server(provider: Provider, address: ServerAddress, ways: Ways) -> OpenAIServer:
+    from winnow.providers.openai_client import OpenAIServer  # noqa: PLC0415
+
+    return OpenAIServer(address, api_key=provider.api_key, key_setting=key_setting(provider), ways=ways)
+
+
+def _way(provider: Provider, model: str, ways: Ways) -> Way:
+    start, most = _AT_ONCE[provider.kind]
+    return ways.to(provider, addresses_of(provider)[0], model, start=start, most=most)
 
 
 def key_setting(provider: Provider) -> str:
@@ -249,33 +289,52 @@ def key_setting(provider: Provider) -> str:
 
 
 def build_language_model(
-    provider: Provider, model: str, *, first_timeout_seconds: float, timeout_seconds: float
+    provider: Provider, model: str, *, first_timeout_seconds: float, timeout_seconds: float, ways: Ways | None = None
 ) -> LanguageModel:
     """A language model of the provider; nothing is connected before its first prompt.
+
+    Args:
+        provider: with at least one URL.
+        model: as its servers name it.
+        first_timeout_seconds: for one answer while the model may have to be loaded.
+        timeout_seconds: for one answer otherwise.
+        ways: that the process shares; None: this model has its own.
 
     Raises:
         InvalidSettings: the built-in model, no URL or one that is none, or OpenAI's own service without a key.
     """
     if provider.kind is ProviderKind.LOCAL:
         raise InvalidSettings("the built-in model makes vectors and does not chat; choose ollama:MODEL or openai:MODEL")
+    addresses = addresses_of(provider)
+    from winnow.providers.queued import QueuedLanguageModel  # noqa: PLC0415
     from winnow.providers.spares import SparedLanguageModel  # noqa: PLC0415
 
-    models = [
-        _language_model(provider, address, model, first_timeout_seconds, timeout_seconds)
-        for address in addresses_of(provider)
-    ]
-    return models[0] if len(models) == 1 else SparedLanguageModel(models)
+    ways = ways or Ways()
+    make = _ollama_chat if provider.kind is ProviderKind.OLLAMA else _openai_chat
+    timeouts = _Timeouts(first_seconds=first_timeout_seconds, usual_seconds=timeout_seconds)
+    models = [make(provider, address, model, timeouts, ways) for address in addresses]
+    # Ollama works the prompts of one model one by one, unless told otherwise, and loads one large model in the room of
+    # another.
+    one_by_one = provider.kind is ProviderKind.OLLAMA and provider.at_once is None
+    return QueuedLanguageModel(
+        models[0] if len(models) == 1 else SparedLanguageModel(models),
+        way=_way(provider, model, ways),
+        one_by_one=one_by_one,
+    )
 
 
-def build_catalogue(provider: Provider, *, timeout_seconds: float = 10) -> ModelCatalogue:
+def build_catalogue(provider: Provider, *, timeout_seconds: float = 10, ways: Ways | None = None) -> ModelCatalogue:
     """What the provider's server says of its models. Raises as `build_language_model`, but for the built-in model."""
     if provider.kind is ProviderKind.LOCAL:
         from winnow.providers.local_catalogue import LocalCatalogue  # noqa: PLC0415
 
         return LocalCatalogue()
+    addresses = addresses_of(provider)
     from winnow.providers.spares import SparedCatalogue  # noqa: PLC0415
 
-    catalogues = [_catalogue(provider, address, timeout_seconds) for address in addresses_of(provider)]
+    ways = ways or Ways()
+    make = _ollama_catalogue if provider.kind is ProviderKind.OLLAMA else _openai_catalogue
+    catalogues = [make(provider, address, timeout_seconds, ways) for address in addresses]
     return catalogues[0] if len(catalogues) == 1 else SparedCatalogue(catalogues)
 
 
@@ -288,47 +347,43 @@ async def served_models(provider: Provider, *, timeout_seconds: float) -> list[S
         await catalogue.close()
 
 
-def _language_model(
-    provider: Provider, address: ServerAddress, model: str, first_timeout_seconds: float, timeout_seconds: float
+def _ollama_chat(
+    provider: Provider, address: ServerAddress, model: str, timeouts: _Timeouts, ways: Ways
 ) -> LanguageModel:
-    if provider.kind is ProviderKind.OLLAMA:
-        from winnow.providers.ollama_chat import OllamaChat  # noqa: PLC0415
-        from winnow.providers.ollama_client import OllamaServer  # noqa: PLC0415
+    from winnow.providers.ollama_chat import OllamaChat  # noqa: PLC0415
 
-        return OllamaChat(
-            server=OllamaServer(address, api_key=provider.api_key, key_setting=key_setting(provider)),
-            model=model,
-            first_timeout_seconds=first_timeout_seconds,
-            timeout_seconds=timeout_seconds,
-            at_once=provider.at_once,
-        )
+    return OllamaChat(
+        server=_ollama_server(provider, address, ways),
+        model=model,
+        first_timeout_seconds=timeouts.first_seconds,
+        timeout_seconds=timeouts.usual_seconds,
+    )
+
+
+def _openai_chat(
+    provider: Provider, address: ServerAddress, model: str, timeouts: _Timeouts, ways: Ways
+) -> LanguageModel:
     from winnow.providers.openai_chat import Dialect, OpenAIChat  # noqa: PLC0415
-    from winnow.providers.openai_client import OpenAIServer  # noqa: PLC0415
 
     return OpenAIChat(
-        server=OpenAIServer(address, api_key=provider.api_key, key_setting=key_setting(provider)),
+        server=_openai_server(provider, address, ways),
         model=model,
-        first_timeout_seconds=first_timeout_seconds,
-        timeout_seconds=timeout_seconds,
-        at_once=provider.at_once,
+        first_timeout_seconds=timeouts.first_seconds,
+        timeout_seconds=timeouts.usual_seconds,
         dialect=Dialect() if address.is_openai else Dialect(limit="max_tokens"),
     )
 
 
-def _catalogue(provider: Provider, address: ServerAddress, timeout_seconds: float) -> ModelCatalogue:
-    if provider.kind is ProviderKind.OLLAMA:
-        from winnow.providers.ollama_catalogue import OllamaCatalogue  # noqa: PLC0415
-        from winnow.providers.ollama_client import OllamaServer  # noqa: PLC0415
+def _ollama_catalogue(provider: Provider, address: ServerAddress, timeout_seconds: float, ways: Ways) -> ModelCatalogue:
+    from winnow.providers.ollama_catalogue import OllamaCatalogue  # noqa: PLC0415
 
-        return OllamaCatalogue(
-            server=OllamaServer(address, api_key=provider.api_key, key_setting=key_setting(provider)),
-            timeout_seconds=timeout_seconds,
-        )
+    return OllamaCatalogue(server=_ollama_server(provider, address, ways), timeout_seconds=timeout_seconds)
+
+
+def _openai_catalogue(provider: Provider, address: ServerAddress, timeout_seconds: float, ways: Ways) -> ModelCatalogue:
     from winnow.providers.openai_catalogue import OpenAICatalogue  # noqa: PLC0415
-    from winnow.providers.openai_client import OpenAIServer  # noqa: PLC0415
 
-    server = OpenAIServer(address, api_key=provider.api_key, key_setting=key_setting(provider))
-    return OpenAICatalogue(server=server, timeout_seconds=timeout_seconds)
+    return OpenAICatalogue(server=_openai_server(provider, address, ways), timeout_seconds=timeout_seconds)
 
 
 def _url_setting(provider: Provider) -> str:

@@ -21,7 +21,7 @@ from winnow.errors import (
     TextRefused,
     Transient,
 )
-from winnow.providers.base import difference
+from winnow.providers.base import RECOGNISED_SECONDS, difference
 from winnow.providers.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class _Member:
 
     Attributes:
         endpoint: asked.
-        is_known: its vectors were found to be of the space, and nothing has happened to it since.
+        known_until: by the clock; its vectors were found to be of the space, and nothing has happened to it since.
         is_away: it has failed, and is asked for texts only when no other one can be.
         failures: since it last answered texts.
         failed_at, rests_until: by the clock.
@@ -51,7 +51,7 @@ class _Member:
     """
 
     endpoint: Endpoint
-    is_known: bool = False
+    known_until: float = float("-inf")
     is_away: bool = False
     failures: int = 0
     failed_at: float = float("-inf")
@@ -68,8 +68,8 @@ class FailOver(Endpoint):
     each time up to a minute; then a look in the background, at which no batch waits, brings it back. A busy server and
     a refused text are no reason to ask another one.
 
-    Before an endpoint's vectors are used it must embed the fixed sentence like the `fingerprint`; without one, like the
-    first endpoint that answered.
+    Before an endpoint's vectors are used, and each hour, it must embed the fixed sentence like the `fingerprint`;
+    without one, like the first endpoint that answered.
 
     Args:
         endpoints: at least one. A single one is asked each time, however often it has failed.
@@ -113,11 +113,11 @@ class FailOver(Endpoint):
         for member in sorted(self._members, key=_preference):
             sent_at = self._clock()
             try:
-                if not member.is_known:
+                if member.known_until <= sent_at:
                     await self._recognised(member)
                 answer = await member.endpoint.ask(texts)
             except (ProviderUnavailable, SetupFault) as error:
-                is_of_texts = member.is_known
+                is_of_texts = member.known_until > sent_at
                 self._set_aside(member, error, sent_at)
                 if isinstance(error, ProviderTimeout) and is_of_texts and len(texts) > 1:
                     raise  # the request may have been too large for it; the next one goes to another
@@ -172,11 +172,11 @@ class FailOver(Endpoint):
                 f"{shown} serves another model under this name ({unlike}), and its vectors are not used; have it "
                 "serve the same model as before"
             )
-        member.is_known = True
+        member.known_until = self._clock() + RECOGNISED_SECONDS
 
     def _set_aside(self, member: _Member, error: Exception, sent_at: float) -> None:
         """It rests, unless it does already for a request that was sent before this one's failure was known."""
-        member.is_known = False
+        member.known_until = float("-inf")
         member.is_away = True
         if sent_at <= member.failed_at:
             return

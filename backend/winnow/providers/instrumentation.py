@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from winnow.domain.usage import estimated_tokens
+from winnow.domain.usage import tokens_by_bytes
 from winnow.errors import AnswerInvalid, ProviderUnavailable
 from winnow.providers.endpoint import Endpoint
 
@@ -86,9 +86,9 @@ class Instrumented(Endpoint):
             answer = await self._endpoint.ask(texts)
             took.tokens = answer.tokens
             if answer.tokens is None:
-                took.untold = estimated_tokens(texts)
+                took.untold = tokens_by_bytes(texts)
         except AnswerInvalid:
-            took.untold = estimated_tokens(texts)
+            took.untold = tokens_by_bytes(texts)
             raise
         except (ProviderUnavailable, asyncio.CancelledError):
             took.requests = took.texts = 0

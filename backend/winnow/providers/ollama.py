@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 # Ollama works the texts of a request one by one. Small requests cost it nothing, and on a slow machine they are
 # answered within the timeout where one of hundreds of texts never would be. 64 KiB of text.
 LIMITS = RequestLimits(texts=32, tokens=16 * 1024)
-# One is worked while the next one travels; of more, Ollama lets all others wait.
-AT_ONCE = 2
+
+
+# Ollama loads a model with 2,048 or 4,096 tokens of context unless told, however much the model could read, and refuses
+# longer texts. Another size than before has it load the model again, so it is told only where it must be; and memory
+# grows with it, so not all of what a model with 32k could read.
+LEAST_CONTEXT = 2048
+MOST_CONTEXT = 8192
 
 
 class OllamaEndpoint(Endpoint):
@@ -34,6 +39,7 @@ class OllamaEndpoint(Endpoint):
         model: as `ollama list` names it.
         first_timeout_seconds: for one answer while the model may have to be loaded.
         timeout_seconds: for one answer otherwise.
+        context: tokens that a text may have; None: as many as the server happens to take.
 
     Raises:
         ProviderUnavailable: no connection, no answer in time, or a server error.
@@ -45,11 +51,18 @@ class OllamaEndpoint(Endpoint):
     """
 
     def __init__(
-        self, *, server: OllamaServer, model: str, first_timeout_seconds: float, timeout_seconds: float
+        self,
+        *,
+        server: OllamaServer,
+        model: str,
+        first_timeout_seconds: float,
+        timeout_seconds: float,
+        context: int | None = None,
     ) -> None:
         self._server = server
         self._model = model
         self._patience = Patience(first_seconds=first_timeout_seconds, usual_seconds=timeout_seconds)
+        self._options = {"options": {"num_ctx": context}} if context and context > LEAST_CONTEXT else {}
 
     @property
     @override
@@ -60,7 +73,8 @@ class OllamaEndpoint(Endpoint):
     @override
     async def ask(self, texts: list[str]) -> Answer:
         """One vector for each text, as the server gives it (unit length with current versions)."""
-        body = {"model": self._model, "input": texts, "truncate": False, "keep_alive": KEEP_ALIVE}
+        body: dict[str, object] = {"model": self._model, "input": texts, "truncate": False, "keep_alive": KEEP_ALIVE}
+        body |= self._options
         content = await self._server.post("/api/embed", body, patience=self._patience, texts=texts)
         answer = decode_answer(content, expected=len(texts), server=self._server.name)
         self._patience.answered()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,7 +13,6 @@ from typing_extensions import override
 from winnow.errors import AnswerInvalid, TextRefused, TextTooLong
 from winnow.providers.base import Completion, LanguageModel
 from winnow.providers.chatting import checked_text, count, with_schema
-from winnow.providers.line import Line
 from winnow.providers.ollama_catalogue import OllamaCatalogue
 from winnow.providers.ollama_client import KEEP_ALIVE
 from winnow.providers.patience import Patience
@@ -45,7 +43,6 @@ class OllamaChat(LanguageModel):
         model: as `ollama list` names it.
         first_timeout_seconds: for one answer while the model may have to be loaded.
         timeout_seconds: for one answer otherwise.
-        at_once: requests in flight; Ollama itself works them one by one unless told otherwise.
 
     Raises:
         ProviderUnavailable: no connection, no answer in time, or a server error.
@@ -64,13 +61,11 @@ class OllamaChat(LanguageModel):
         model: str,
         first_timeout_seconds: float,
         timeout_seconds: float,
-        at_once: int | None = None,
     ) -> None:
         self._server = server
         self._model = model.removesuffix(":latest")
         self._catalogue = OllamaCatalogue(server=server, timeout_seconds=timeout_seconds)
         self._patience = Patience(first_seconds=first_timeout_seconds, usual_seconds=timeout_seconds)
-        self._line = Line(at_once=at_once or 1)
         self._largest: int | None = None
         self._is_described = False
         self._context = LEAST_CONTEXT
@@ -101,8 +96,7 @@ class OllamaChat(LanguageModel):
         } | ({} if schema is None else {"format": schema})
         texts = [system, prompt]
         size = sum(len(message["content"].encode(errors="surrogatepass")) for message in messages)
-        ask = partial(self._complete, body, texts=texts, size=size, output=max_output_tokens)
-        return await self._line.ask(self._line.place(1), ask)
+        return await self._complete(body, texts=texts, size=size, output=max_output_tokens)
 
     @override
     async def close(self) -> None:

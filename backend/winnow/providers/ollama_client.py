@@ -30,6 +30,7 @@ from winnow.providers.address import ServerName
 from winnow.providers.base import PullProgress
 from winnow.providers.patience import Patience, no_answer_within
 from winnow.providers.refusals import batch_refused, repeats, server_words, translate_common
+from winnow.providers.ways import Ways
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
@@ -46,27 +47,31 @@ _RUNNER_DIED = re.compile(r"\bEOF\b")  # do embedding request: Post "http://127.
 
 
 class OllamaServer:
-    """The pooled connections to one Ollama server, for all of its models.
+    """One Ollama server, for whoever asks it for any of its models; the pooled connections are those of `ways`.
 
     Args:
         address: of the server; the environment's `OLLAMA_HOST` and `OLLAMA_API_KEY` are not read.
         api_key: of a gateway before it, sent to this address only; None sends none.
         key_setting: where the key was set, for messages.
+        ways: of the process; None: connections of its own.
     """
 
-    def __init__(self, address: ServerAddress, *, api_key: SecretStr | None = None, key_setting: str = "") -> None:
+    def __init__(
+        self,
+        address: ServerAddress,
+        *,
+        api_key: SecretStr | None = None,
+        key_setting: str = "",
+        ways: Ways | None = None,
+    ) -> None:
         self.name = ServerName(
             shown=f"Ollama at {address.shown}",
             url_setting=address.setting,
             key_setting=key_setting if api_key else "",
         )
         self._secrets = [api_key.get_secret_value()] if api_key else []
-        self._client = _RawClient(
-            host=address.url,
-            auth=_OnlyTheseCredentials(address, api_key),
-            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),  # the whole answer's time is kept in `post`
-            trust_env=not address.is_loopback,  # a proxy cannot reach this machine's own loopback
-            follow_redirects=False,  # texts go to the server that was chosen, to no other
+        self._client, self._connection = (ways or Ways()).connect(
+            "ollama", address, api_key, lambda: _RawClient.to(address, api_key)
         )
 
     async def post(
@@ -171,25 +176,38 @@ class OllamaServer:
             raise ProviderUnavailable(f"{self.name.shown} does not answer; start it with: ollama serve") from error
 
     async def close(self) -> None:
-        """Closes the pooled connections."""
-        await self._client.close()  # type: ignore[no-untyped-call]
+        """Closes the pooled connections, unless somebody else uses them."""
+        await self._connection.close()
 
 
 class _RawClient(ollama.AsyncClient):
     """The client, but for its reading of answers: numbers by way of json and pydantic take three times as long."""
 
+    @classmethod
+    def to(cls, address: ServerAddress, api_key: SecretStr | None) -> _RawClient:
+        """With the pool of connections to one server."""
+        return cls(
+            host=address.url,
+            auth=_OnlyTheseCredentials(address.authorization(api_key)),
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),  # the whole answer's time is kept in `post`
+            trust_env=not address.is_loopback,  # a proxy cannot reach this machine's own loopback
+            follow_redirects=False,  # texts go to the server that was chosen, to no other
+        )
+
     async def raw(self, method: str, path: str, *, json: Mapping[str, object] | None = None) -> bytes:
         """The body of an answer; raises as the client's own methods do."""
         response: httpx.Response = await self._request_raw(method, path, json=json)  # type: ignore[no-untyped-call]
+        # The stream refers to the response, and the circle would keep the whole answer until the collector's next full
+        # round, which comes ever more rarely: the process grew by some 5 KiB a call.
+        response.stream = httpx.ByteStream(b"")
         return response.content
 
 
 class _OnlyTheseCredentials(httpx.Auth):
     """Sends the key, the URL's credentials, or none: the client would add `OLLAMA_API_KEY` of the environment."""
 
-    def __init__(self, address: ServerAddress, api_key: SecretStr | None) -> None:
-        bearer = SecretStr(f"Bearer {api_key.get_secret_value()}") if api_key else None
-        self._authorization = bearer or address.basic_auth
+    def __init__(self, authorization: SecretStr | None) -> None:
+        self._authorization = authorization
 
     @override
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:

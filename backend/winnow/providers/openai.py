@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 # What OpenAI takes in a request; a server that takes fewer texts says so once.
 LIMITS = RequestLimits(texts=2048, tokens=300_000)
-# OpenAI takes many at once, a server on one GPU few: measured from the former of these up to the latter.
-START_AT_ONCE = 4
-MOST_AT_ONCE = 32
 
 
 class OpenAIEndpoint(Endpoint):

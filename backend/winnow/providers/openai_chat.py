@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -13,9 +12,8 @@ from typing_extensions import override
 from winnow.errors import AnswerInvalid, ProviderUnavailable, SetupFault, TextRefused, TextTooLong
 from winnow.providers.base import Completion, LanguageModel
 from winnow.providers.chatting import checked_text, count, with_schema
-from winnow.providers.line import Line
 from winnow.providers.patience import Patience
-from winnow.providers.refusals import server_words
+from winnow.providers.refusals import rate_limits, server_words
 from winnow.providers.strict_schema import strict_schema
 
 if TYPE_CHECKING:
@@ -64,12 +62,11 @@ class OpenAIChat(LanguageModel):
         model: as the server names it.
         first_timeout_seconds: for one answer while the model may have to be loaded.
         timeout_seconds: for one answer otherwise.
-        at_once: requests in flight; None: any number.
         dialect: the first to be tried.
 
     Raises:
         ProviderUnavailable: no connection, no answer in time, or a server error.
-        ProviderBusy: the rate is limited for longer than moments; `retry_after_seconds` is the server's wish.
+        ProviderBusy: the rate is limited; `retry_after_seconds` is the server's wish.
         QuotaExhausted, KeyRefused, ModelNotFound: the account, the key, the model.
         TextTooLong: prompt and answer do not fit into the model's context.
         TextRefused: the model or a filter before it refuses the prompt.
@@ -83,13 +80,11 @@ class OpenAIChat(LanguageModel):
         model: str,
         first_timeout_seconds: float,
         timeout_seconds: float,
-        at_once: int | None = None,
         dialect: Dialect | None = None,
     ) -> None:
         self._server = server
         self._model = model
         self._patience = Patience(first_seconds=first_timeout_seconds, usual_seconds=timeout_seconds)
-        self._line = Line(at_once=at_once)
         self._dialect = dialect or Dialect()
 
     @property
@@ -103,8 +98,8 @@ class OpenAIChat(LanguageModel):
         self, *, system: str, prompt: str, schema: Mapping[str, Any] | None = None, max_output_tokens: int
     ) -> Completion:
         """One answer, by the schema if one is given; its optional fields may come as null (`strict_schema`)."""
-        ask = partial(self._complete, system, prompt, None if schema is None else strict_schema(schema))
-        return await self._line.ask(self._line.place(1), partial(ask, max_output_tokens))
+        strict = None if schema is None else strict_schema(schema)
+        return await self._complete(system, prompt, strict, max_output_tokens)
 
     @override
     async def close(self) -> None:
@@ -140,7 +135,7 @@ class OpenAIChat(LanguageModel):
         )
         completion = decode_completion(raw.content, shown=self._server.name.shown, private=private)
         self._patience.answered()
-        return completion
+        return replace(completion, limits=rate_limits(raw.headers))
 
 
 def request_in(

@@ -23,13 +23,22 @@ from winnow.errors import (
 )
 from winnow.providers.address import ServerName
 from winnow.providers.patience import no_answer_within
-from winnow.providers.refusals import batch_refused, repeats, retry_after_seconds, server_words, translate_common
+from winnow.providers.refusals import (
+    batch_refused,
+    rate_limits,
+    repeats,
+    retry_after_seconds,
+    server_words,
+    translate_common,
+)
+from winnow.providers.ways import Ways
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from pydantic import SecretStr
 
+    from winnow.domain.pacing import RateLimits
     from winnow.providers.address import ServerAddress
     from winnow.providers.patience import Patience
 
@@ -48,32 +57,27 @@ _NO_SUCH_MODEL = re.compile(r"invalid model\b", re.IGNORECASE)
 
 
 class OpenAIServer:
-    """The pooled connections to one server that speaks OpenAI's protocol, for all of its models.
+    """One server that speaks OpenAI's protocol, for whoever asks it; the pooled connections are those of `ways`.
 
     Args:
         address: of the server, up to and with `/v1`; the environment's `OPENAI_BASE_URL` is not read.
         api_key: sent to this address only; None sends none.
         key_setting: where the key was set, for messages.
+        ways: of the process; None: connections of its own.
     """
 
     def __init__(
-        self, address: ServerAddress, *, api_key: SecretStr | None, key_setting: str = "WINNOW_OPENAI_API_KEY"
+        self,
+        address: ServerAddress,
+        *,
+        api_key: SecretStr | None,
+        key_setting: str = "WINNOW_OPENAI_API_KEY",
+        ways: Ways | None = None,
     ) -> None:
         self.name = ServerName(shown=address.shown, url_setting=address.setting, key_setting=key_setting)
-        self._basic_auth = address.basic_auth
-        self._api_key = api_key
-        timeout = openai.Timeout(None, connect=CONNECT_SECONDS)  # the whole answer's time is kept in `ask`
-        self._client = openai.AsyncOpenAI(
-            api_key="set by _set_account",  # never None: the client would look for one in the environment
-            base_url=address.url,
-            max_retries=0,  # retries have one owner, and it is not the client
-            timeout=timeout,
-            http_client=openai.DefaultAsyncHttpxClient(
-                timeout=timeout,
-                trust_env=not address.is_loopback,  # a proxy cannot reach this machine's own loopback
-                follow_redirects=False,  # texts go to the server that was chosen, to no other
-                event_hooks={"request": [self._set_account]},
-            ),
+        self._secrets = [api_key.get_secret_value()] if api_key else []
+        self._client, self._connection = (ways or Ways()).connect(
+            "openai", address, api_key, lambda: _client_to(address, api_key)
         )
 
     async def ask(
@@ -122,20 +126,8 @@ class OpenAIServer:
         return raw
 
     async def close(self) -> None:
-        """Closes the pooled connections."""
-        await self._client.close()
-
-    async def _set_account(self, request: Any) -> None:
-        for name in _ACCOUNT_HEADERS:
-            request.headers.pop(name, None)
-        if self._api_key is not None:
-            request.headers["Authorization"] = f"Bearer {self._api_key.get_secret_value()}"
-        elif self._basic_auth is not None:
-            request.headers["Authorization"] = self._basic_auth.get_secret_value()
-
-    @property
-    def _secrets(self) -> list[str]:
-        return [self._api_key.get_secret_value()] if self._api_key else []
+        """Closes the pooled connections, unless somebody else uses them."""
+        await self._connection.close()
 
     def _refusal(
         self, error: openai.APIStatusError, *, model: str, texts: Sequence[str], private: Sequence[str]
@@ -150,6 +142,7 @@ class OpenAIServer:
             server=self.name,
             model=model,
             retry_after=retry_after_seconds(error.response.headers, now=datetime.now(UTC)),
+            limits=rate_limits(error.response.headers),
         )
 
     def _no_success(self, content: bytes, *, model: str, private: Sequence[str]) -> Exception:
@@ -166,8 +159,40 @@ class OpenAIServer:
         return translate_refusal(status, words, codes=str(code), server=self.name, model=model, retry_after=None)
 
 
+def _client_to(address: ServerAddress, api_key: SecretStr | None) -> openai.AsyncOpenAI:
+    """The client, with the pool of connections to one server, and no credentials but these."""
+    authorization = address.authorization(api_key)
+
+    async def set_account(request: Any) -> None:
+        for name in _ACCOUNT_HEADERS:
+            request.headers.pop(name, None)
+        if authorization is not None:
+            request.headers["Authorization"] = authorization.get_secret_value()
+
+    timeout = openai.Timeout(None, connect=CONNECT_SECONDS)  # the whole answer's time is kept in `ask`
+    return openai.AsyncOpenAI(
+        api_key="set by set_account",  # never None: the client would look for one in the environment
+        base_url=address.url,
+        max_retries=0,  # retries have one owner, and it is not the client
+        timeout=timeout,
+        http_client=openai.DefaultAsyncHttpxClient(
+            timeout=timeout,
+            trust_env=not address.is_loopback,  # a proxy cannot reach this machine's own loopback
+            follow_redirects=False,  # texts go to the server that was chosen, to no other
+            event_hooks={"request": [set_account]},
+        ),
+    )
+
+
 def translate_refusal(
-    status: int, words: str, *, codes: str, server: ServerName, model: str, retry_after: float | None
+    status: int,
+    words: str,
+    *,
+    codes: str,
+    server: ServerName,
+    model: str,
+    retry_after: float | None,
+    limits: RateLimits | None = None,
 ) -> WinnowError:
     """What an error answer of an OpenAI-compatible server means.
 
@@ -178,12 +203,14 @@ def translate_refusal(
         server: who said so.
         model: the one asked for.
         retry_after: the server's wish in seconds.
+        limits: that the refusal's headers tell.
     """
     shown = server.shown
     if status == Status.PAYMENT_REQUIRED or any(code in codes for code in _NO_QUOTA):
         return QuotaExhausted(f"the account at {shown} has no quota left; add credit there")
     if status in (Status.TOO_MANY_REQUESTS, Status.SERVICE_UNAVAILABLE):
-        return ProviderBusy(f"{shown} is busy or limits the rate: {words or status}", retry_after_seconds=retry_after)
+        said = f"{shown} is busy or limits the rate: {words or status}"
+        return ProviderBusy(said, retry_after_seconds=retry_after, limits=limits)
     if status in (Status.UNAUTHORIZED, Status.FORBIDDEN) or "invalid_api_key" in codes or _BAD_KEY in words:
         return KeyRefused(f"{shown} refuses the API key ({status}); check {server.key_setting}")
     if status == Status.NOT_FOUND or "model_not_found" in codes or _NO_SUCH_MODEL.match(words):

@@ -6,13 +6,11 @@ from decimal import Decimal
 
 from typing_extensions import override
 
-from winnow.domain.providers import ProviderKind
+from winnow.domain.providers import TRAITS
 from winnow.domain.usage import NOTHING, Pricing
 from winnow.providers.models import known_model
 
 MILLION = 1_000_000
-# By their protocol: whoever runs the model pays for the electricity, and nobody else.
-OWN_MACHINES = frozenset({ProviderKind.LOCAL, ProviderKind.OLLAMA})
 
 
 class KnownPrices(Pricing):
@@ -27,7 +25,8 @@ class KnownPrices(Pricing):
         self, provider_kind: str, model: str, tokens: int, output_tokens: int, *, own_service: bool
     ) -> Decimal | None:
         """The price in US dollars."""
-        if provider_kind in OWN_MACHINES:
+        traits = TRAITS.get(provider_kind)
+        if traits is not None and not traits.is_service:
             return NOTHING
         known = known_model(model) if own_service else None
         if known is None or known.price_usd_per_million_tokens is None:

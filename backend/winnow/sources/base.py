@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Literal, Self
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, Self
 
 from winnow.domain.messages import IncomingMessage
 from winnow.errors import InvalidInput
@@ -19,25 +18,62 @@ if TYPE_CHECKING:
 MAX_LINE_BYTES = 8 * 1024 * 1024
 EXCERPT_CHARACTERS = 80
 _SWALLOW_BYTES = 64 * 1024
-_UTF8_BOM = b"\xef\xbb\xbf"
+UTF8_BOM = b"\xef\xbb\xbf"
+
+Unit = Literal["line", "message"]
+"""What the parts of a file are counted by: its lines, or where lines mean nothing (JSON, archives) its entries."""
+
+
+class Sized(Protocol):
+    """What is known of a file before it is read."""
+
+    @property
+    def st_size(self) -> int:
+        """Bytes; 0 where nobody knows."""
+
+
+class Readable(Protocol):
+    """A file (`pathlib.Path`), or what is read like one: a member of an archive. `str()` names it to people.
+
+    `open` raises OSError when it cannot be read, and so do the reads of what it returns.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its last name, without any folder."""
+
+    @property
+    def stem(self) -> str:
+        """Its name without the ending."""
+
+    def resolve(self) -> Path:
+        """Where it lies; of a member of an archive where it would if that was unpacked: good for its names only."""
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """Its bytes, from the beginning."""
+
+    def stat(self) -> Sized:
+        """Its size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A line that gave no message.
+    """A line (or where lines mean nothing, an entry) that gave no message.
 
     Attributes:
-        line: number of the line in its file, from 1.
+        line: number of the line in its file, from 1, or of the entry.
         reason: why, as a statement; for noise one of a small fixed set, so that it can be counted.
         excerpt: the beginning of the line, at most 80 characters.
         kind: `noise` was never a message (a join, a blank line); `broken` may have been one and could not be read,
             so it is told to the person by line number and the command ends with an error.
+        unit: what `line` counts.
     """
 
     line: int
     reason: str
     excerpt: str
     kind: Literal["noise", "broken"]
+    unit: Unit = "line"
 
     @property
     def is_error(self) -> bool:
@@ -50,7 +86,7 @@ Item = IncomingMessage | Skipped
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What became of the lines of a file so far: `lines = messages + continued + noise + broken`.
+    """What became of the lines (or entries) of a file so far: `lines = messages + continued + noise + broken`.
 
     Attributes:
         lines: lines read.
@@ -60,6 +96,9 @@ class Tally:
         broken: lines that could not be read.
         message_line: the line at which the message given last begins.
         recoded: lines among all these that were not UTF-8 and whose letters had to be guessed; worth a remark.
+        notes: what had to be decided about the whole file, a sentence each without a full stop; complete at the end.
+        bytes: how many were read; of archives, as they are when unpacked.
+        size: how many there are to read; 0 while that is not known.
     """
 
     lines: int = 0
@@ -69,6 +108,9 @@ class Tally:
     broken: int = 0
     message_line: int = 0
     recoded: int = 0
+    notes: list[str] = field(default_factory=list)
+    bytes: int = 0
+    size: int = 0
 
     @property
     def balanced(self) -> bool:
@@ -81,13 +123,18 @@ class Reading:
 
     Opens the file at the first step and closes it at the end, on an error, or on `close()`.
 
+    `unit` says what its items are counted by.
+
     Raises:
         InvalidInput: while iterating, the file can no longer be read.
     """
 
-    def __init__(self, *, path: Path, format_name: str, items: Iterator[Item], tally: Tally) -> None:
+    def __init__(
+        self, *, path: Readable, format_name: str, items: Iterator[Item], tally: Tally, unit: Unit = "line"
+    ) -> None:
         self.path = path
         self.format_name = format_name
+        self.unit = unit
         self.tally = tally
         self._items = items
 
@@ -111,7 +158,7 @@ class Reading:
             close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Line:
     """One raw line without its line end; of one that is too long only the beginning is kept."""
 
@@ -125,8 +172,8 @@ class Line:
         return Skipped(line=self.number, reason=reason, excerpt=excerpt[:EXCERPT_CHARACTERS], kind=kind)
 
 
-def lines_of(path: Path, *, tally: Tally, max_bytes: int = MAX_LINE_BYTES) -> Generator[Line, None, None]:
-    """The lines of a file, one at a time and counted; never holds more than one line of `max_bytes`.
+def lines_of(path: Readable, *, tally: Tally, max_bytes: int = MAX_LINE_BYTES) -> Generator[Line, None, None]:
+    """The lines of a file or of a member of an archive, counted, one at a time; holds one of `max_bytes` at most.
 
     Reads what was there when the file was opened, and the rest of a line that somebody was writing just then: a file
     that grows faster than it is read ends, too. A byte order mark is not part of the first line.
@@ -136,14 +183,21 @@ def lines_of(path: Path, *, tally: Tally, max_bytes: int = MAX_LINE_BYTES) -> Ge
     """
     try:
         with path.open("rb") as file:
-            left = os.fstat(file.fileno()).st_size or math.inf  # those of /proc have words, and no size
+            tally.size = path.stat().st_size
+            left = tally.size or math.inf  # those of /proc have words, and no size
             while left > 0 and (raw := file.readline(max_bytes + 2)):
                 tally.lines += 1
-                left -= len(raw)
+                taken = len(raw)
                 if tally.lines == 1:
-                    raw = raw.removeprefix(_UTF8_BOM)
+                    raw = raw.removeprefix(UTF8_BOM)
+                if len(raw) <= max_bytes and raw.endswith(b"\n"):  # nearly all are
+                    left -= taken
+                    tally.bytes += taken
+                    yield Line(tally.lines, raw.rstrip(b"\r\n"))
+                    continue
                 line, swallowed = _line(file, tally.lines, raw, max_bytes)
-                left -= swallowed
+                left -= taken + swallowed
+                tally.bytes += taken + swallowed
                 yield line
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from error

@@ -13,6 +13,7 @@ when the clock jumps back by more than two hours. A smaller jump is people's han
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
 import re
 from contextlib import closing
@@ -24,10 +25,12 @@ from winnow.domain.messages import MAX_TEXT_CHARACTERS, YEARS, IncomingMessage
 from winnow.errors import InvalidInput
 from winnow.sources.base import ContentIds, Item, Line, Reading, Tally, decode, lines_of
 from winnow.sources.irc_lines import Aside, Said, Stamp, Unreadable, colon_author, parse_line
+from winnow.sources.local_times import zone_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from winnow.sources.base import Readable
 
 BLANK = "blank line"
 CHANNEL_LINE = "channel line"
@@ -45,7 +48,7 @@ _DATE_IN_NAME = re.compile(r"(?<!\d)(?:19|20)\d\d-\d\d-\d\d(?!\d)")
 
 
 def read_irc(
-    path: Path, *, channel: str | None = None, timezone: dt.tzinfo = dt.UTC, date: dt.date | None = None
+    path: Readable, *, channel: str | None = None, timezone: dt.tzinfo = dt.UTC, date: dt.date | None = None
 ) -> Reading:
     """The messages of an IRC log, in its order.
 
@@ -68,18 +71,19 @@ def read_irc(
         )
     if day.year not in YEARS:
         raise InvalidInput(f"{path} would be of {day}; Winnow takes {YEARS[0]} to {YEARS[-1]}")
-    tally = Tally()
-    log = _Log(channel=channel or path.resolve().parent.name or path.name, clock=Clock(day, timezone), tally=tally)
-    return Reading(path=path, format_name="irc", items=_items(path, log, tally), tally=tally)
+    tally, clock = Tally(), Clock(day, timezone)
+    log = _Log(channel=channel or path.resolve().parent.name or path.name, clock=clock, tally=tally)
+    return Reading(path=path, format_name="irc", items=_items(path, log, clock, tally), tally=tally)
 
 
-def _items(path: Path, log: _Log, tally: Tally) -> Iterator[Item]:
+def _items(path: Readable, log: _Log, clock: Clock, tally: Tally) -> Iterator[Item]:
     for line in lines_of(path, tally=tally):
         yield from log.take(line)
     yield from log.release()
+    tally.notes += clock.notes()
 
 
-def _date_in_name(path: Path) -> dt.date | None:
+def _date_in_name(path: Readable) -> dt.date | None:
     for found in _DATE_IN_NAME.finditer(path.name):
         try:
             return dt.date.fromisoformat(found[0])
@@ -88,7 +92,7 @@ def _date_in_name(path: Path) -> dt.date | None:
     return None
 
 
-def _date_in_head(path: Path) -> dt.date | None:
+def _date_in_head(path: Readable) -> dt.date | None:
     with closing(lines_of(path, tally=Tally())) as lines:
         for line in islice(lines, _HEAD_LINES):
             parsed = parse_line(decode(line.raw)[0])
@@ -110,6 +114,11 @@ class Clock:
         self._weekday: int | None = None
         self._second: int | None = None
         self._last: dt.datetime | None = None
+        self._guessed = False
+
+    def notes(self) -> list[str]:
+        """What a person should know: which zone was taken, where the log names none."""
+        return [zone_note(self._zone)] if self._guessed else []
 
     def at(self, stamp: Stamp) -> dt.datetime:
         """The instant of a line; without a time that of the line before, or the start of the day.
@@ -122,17 +131,29 @@ class Clock:
             return self._last or dt.datetime.combine(self._day, dt.time(), self._zone)
         if stamp.date and stamp.date.year not in YEARS:
             raise InvalidInput(f"its date is in {stamp.date.year}; Winnow takes {YEARS[0]} to {YEARS[-1]}")
-        self._day = stamp.date or self._day + dt.timedelta(days=self._days_on(stamp))
+        self._day = stamp.date or self._in_the_year(stamp) or self._day + dt.timedelta(days=self._days_on(stamp))
         self._second, self._weekday = stamp.second_of_day, stamp.weekday
         minutes, second = divmod(stamp.second_of_day, 60)
         time = dt.time(minutes // 60, minutes % 60, second)
         self._last = dt.datetime.combine(self._day, time, stamp.zone or self._zone)
+        self._guessed |= stamp.zone is None
         return self._last
 
     def set_day(self, day: dt.date) -> None:
         """Sets the day as a date line of the log tells it."""
         self._first_day = self._day = day
         self._weekday = self._second = self._last = None
+
+    def _in_the_year(self, stamp: Stamp) -> dt.date | None:
+        """The date of a stamp that leaves out its year: the one nearest to the line before."""
+        if stamp.month_day is None:
+            return None
+        try:
+            years = (self._day.year - 1, self._day.year, self._day.year + 1)
+            dates = [dt.date(year, *stamp.month_day) for year in years if _has_day(year, *stamp.month_day)]
+            return min(dates, key=lambda date: abs(date - self._day))
+        except ValueError as error:
+            raise InvalidInput("its date is none that there is") from error
 
     def _days_on(self, stamp: Stamp) -> int:
         """By how many days the date moves; a written weekday knows better than the clock's jumps."""
@@ -145,6 +166,10 @@ class Clock:
         if step < -_DISORDER_SECONDS:
             return 1
         return -1 if step > _DAY_SECONDS - _BACK_OVER_MIDNIGHT_SECONDS and self._day > self._first_day else 0
+
+
+def _has_day(year: int, month: int, day: int) -> bool:
+    return 1 <= day <= calendar.monthrange(year, month)[1]
 
 
 class _Log:

@@ -1,7 +1,7 @@
 """How one line of an IRC log reads: when it was said, by whom and what, or why it is no message.
 
 Knows nothing of the lines before and after it; `irc.py` does. The forms come from real logs of ChatZilla, Colloquy,
-irssi, weechat, Textual, ZNC and the Ubuntu channel archive.
+irssi, weechat, Textual, ZNC, HexChat, mIRC and the Ubuntu channel archive.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _HOURS_ON_A_HALF_DAY_CLOCK = 12
 # Nothing here can backtrack further than one line: no repetition stands inside another.
 _STAMP = re.compile(
     r"(?P<open>\[)?[ ]?"
+    r"(?:(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[ ](?P<day>[ \d]\d)[ ])?"
     r"(?:(?P<weekday>[A-Za-z]{3})[ ])?"
     r"(?:(?P<date>(?(open)\d{4,6}|(?:(?:19|20)\d\d|\d{4,6}(?=-\d\d-\d\d \d\d:\d\d:\d\d\t)))-\d\d-\d\d)[ T])?"
     r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d))?(?:[.,]\d{1,6})?"
@@ -44,16 +45,21 @@ _COLON = re.compile(r"(?P<author>[^\s:<>]{1,128}):(?:\s(?P<text>.*)|$)")
 _CAME_OR_WENT = re.compile(
     r"\S+\s+(?:[(\[]\S*[)\]]\s+)?"
     r"(?:has\s(?:joined|left)\s[#&]\S|has\squit(?:\s*[(\[]|$)|(?:joined|left)\sthe\schat\sroom\b)"
+    r"|\S+\s\([^\s@()]+@[^\s()]+\)\s(?:has\s(?:joined|left)|Quit)(?:\s|$)"  # HexChat, mIRC
+    r"|(?:Joins|Parts|Quits):\s\S+\s\("  # mIRC
 )
 _STATUS = re.compile(
     r"\S+\sis\snow\sknown\sas\s\S+$|Channel\s(?:mode|timestamp|topic)\b|Topic\s(?:changed\sto|for|set\sby)\s"
+    r"|Now\stalking\s(?:in|on)\s[#&]|Topic\sis\s'|Set\sby\s\S+\son\s"
     r"|\S+\s(?:sets\smode|(?:has\s)?changed\sthe\stopic)\b|\.\.\[topic/[#&]|mode/[#&]|\[[A-Z]{3,}\](?:\s|$)"
 )
 _COMING_WORDS = re.compile(r"\b(?:joined|left|quit|joins|parts|quits)\b", re.IGNORECASE)
 _DAY = re.compile(
-    r"(?:-{3}|\*{4})\s(?P<what>Day changed|Log opened|Log closed|BEGIN LOGGING|ENDING LOGGING)\b"
+    r"(?:(?:-{3}|\*{4})\s(?P<what>Day changed|Log opened|Log closed|BEGIN LOGGING|ENDING LOGGING)\b"
+    r"|Session\s(?P<session>Start|Time|Close|Ident):)"
     r"(?:[^\d]*?\s(?P<month>[A-Z][a-z]{2})\s+(?P<day>\d{1,2})(?:\s\d\d:\d\d:\d\d)?\s(?P<year>(?:19|20)\d\d))?"
 )
+_ENDS = frozenset({"Log closed", "ENDING LOGGING", "Close"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +71,7 @@ class Stamp:
         written: hours, minutes and, if there, seconds, in one spelling for all formats; empty without a time.
         weekday: 0 is Monday; None where not written.
         date: None where not written.
+        month_day: month and day where these are written without their year, as HexChat does.
         zone: None where not written.
     """
 
@@ -72,6 +79,7 @@ class Stamp:
     written: str = ""
     weekday: int | None = None
     date: dt.date | None = None
+    month_day: tuple[int, int] | None = None
     zone: dt.tzinfo | None = None
 
 
@@ -215,6 +223,7 @@ def _stamp_of(found: re.Match[str]) -> Stamp | None:
         written=time.isoformat("seconds" if found["second"] else "minutes"),
         weekday=_WEEKDAYS.get((found["weekday"] or "").lower()),
         date=date,
+        month_day=(_MONTHS.index(found["month"].lower()) + 1, int(found["day"])) if found["month"] else None,
         zone=zone,
     )
 
@@ -222,7 +231,7 @@ def _stamp_of(found: re.Match[str]) -> Stamp | None:
 def _date_line(found: re.Match[str]) -> Aside | Unreadable:
     """The date a line such as `--- Day changed Tue Jul 05 2011` sets."""
     day = None
-    if found["month"] and found["what"] not in {"Log closed", "ENDING LOGGING"}:
+    if found["month"] and (found["what"] or found["session"]) not in _ENDS:
         try:
             day = dt.date(int(found["year"]), _MONTHS.index(found["month"].lower()) + 1, int(found["day"]))
         except ValueError:

@@ -12,6 +12,10 @@
 | `reply_to` | the id of the message it answers | no |
 | `thread` | string or whole number | no |
 | `source` | string | no: `jsonl` |
+| `author_id` | the author's id, string or whole number | no |
+| `channel_title` | what people call the channel, where `channel` is an id | no |
+| `edited_at` | as `sent_at`: when `text` was changed to this | no |
+| `details` | object of `quote`, `media`, `topic` and the others of `domain.messages.Details` | no |
 
 `null` is the same as a missing field, other fields are ignored. A bad line is told with its number and reason, and the
 reading goes on.
@@ -22,19 +26,33 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import orjson
 
-from winnow.domain.messages import IncomingMessage
+from winnow.domain.messages import Details, IncomingMessage
 from winnow.errors import InvalidInput
 from winnow.sources.base import MAX_LINE_BYTES, ContentIds, Item, Line, Reading, Tally, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from winnow.sources.base import Readable
 
 BLANK = "blank line"
+
+_DETAILS: dict[str, type] = {
+    "quote": str,
+    "forwarded_from": str,
+    "media": str,
+    "media_group": str,
+    "topic": str,
+    "service": str,
+    "bot": bool,
+    "reactions": int,
+}
+_KINDS: dict[type, str] = {str: "a string", bool: "true or false", int: "a number of people"}
+_MOST_REACTIONS = 2**31
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -42,7 +60,7 @@ _EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LATEST = dt.datetime(3000, 1, 1, tzinfo=dt.UTC)
 
 
-def read_jsonl(path: Path, *, channel: str | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> Reading:
+def read_jsonl(path: Readable, *, channel: str | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> Reading:
     """The messages of a JSON Lines file, in its order.
 
     Args:
@@ -60,7 +78,7 @@ def read_jsonl(path: Path, *, channel: str | None = None, max_line_bytes: int = 
     return Reading(path=path, format_name="jsonl", items=items, tally=tally)
 
 
-def _items(path: Path, channel: str | None, tally: Tally, max_line_bytes: int) -> Iterator[Item]:
+def _items(path: Readable, channel: str | None, tally: Tally, max_line_bytes: int) -> Iterator[Item]:
     ids = ContentIds()
     for line in lines_of(path, tally=tally, max_bytes=max_line_bytes):
         tally.message_line = line.number
@@ -116,7 +134,7 @@ def _message(fields: dict[str, object], channel: str | None, ids: ContentIds) ->
     text = fields.get("text")
     if not isinstance(text, str):
         raise InvalidInput("text is missing" if text is None else "text is not a string")
-    sent_at = _instant(fields.get("sent_at"))
+    sent_at = _instant(fields.get("sent_at"), "sent_at")
     author = _name(fields, "author") or ""
     where = _name(fields, "channel") or channel
     if where is None:
@@ -135,7 +153,25 @@ def _message(fields: dict[str, object], channel: str | None, ids: ContentIds) ->
         sent_at=sent_at,
         reply_to=_name(fields, "reply_to"),
         thread=_name(fields, "thread"),
+        author_id=_name(fields, "author_id"),
+        channel_title=_name(fields, "channel_title"),
+        edited_at=None if fields.get("edited_at") is None else _instant(fields["edited_at"], "edited_at"),
+        details=_details(fields.get("details")),
     )
+
+
+def _details(value: object) -> Details:
+    """What is known of them; others are ignored, as other fields are."""
+    if value is None:
+        return Details()
+    if not isinstance(value, dict):
+        raise InvalidInput("details is not an object")
+    found = {name: value[name] for name in _DETAILS if value.get(name) is not None}
+    for name, one in found.items():
+        kind = _DETAILS[name]
+        if type(one) is not kind or (isinstance(one, int) and not 0 <= one < _MOST_REACTIONS):
+            raise InvalidInput(f"details.{name} is not {_KINDS[kind]}")
+    return cast("Details", found)
 
 
 def _name(fields: dict[str, object], field: str) -> str | None:
@@ -148,24 +184,24 @@ def _name(fields: dict[str, object], field: str) -> str | None:
     raise InvalidInput(f"{field} is neither a string nor a whole number")
 
 
-def _instant(value: object) -> dt.datetime:
+def _instant(value: object, name: str) -> dt.datetime:
     if value is None:
-        raise InvalidInput("sent_at is missing")
+        raise InvalidInput(f"{name} is missing")
     try:
         if isinstance(value, str):
             instant = dt.datetime.fromisoformat(value)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             instant = dt.datetime.fromtimestamp(value, dt.UTC)
         else:
-            raise InvalidInput("sent_at is neither a string nor a number")
+            raise InvalidInput(f"{name} is neither a string nor a number")
     except (ValueError, OverflowError, OSError) as error:
-        raise InvalidInput("sent_at is no time: give ISO 8601 with a zone, or seconds since 1970") from error
+        raise InvalidInput(f"{name} is no time: give ISO 8601 with a zone, or seconds since 1970") from error
     if instant.tzinfo is None:
-        raise InvalidInput("sent_at has no time zone, for example 2026-01-31T09:30:00Z")
+        raise InvalidInput(f"{name} has no time zone, for example 2026-01-31T09:30:00Z")
     try:
         inside = _EARLIEST <= instant < _LATEST
     except OverflowError:
         inside = False
     if not inside:
-        raise InvalidInput("sent_at is outside 1970 to 2999; if it is a number, it counts seconds, not milliseconds")
+        raise InvalidInput(f"{name} is outside 1970 to 2999; if it is a number, it counts seconds, not milliseconds")
     return instant

@@ -97,25 +97,41 @@ class RowWeight:
 
 
 async def pending_weight(
-    database: Database, kind: Kind, *, prefix: str, limit: int | None = None, role: Role = Role.ACTIVE
+    database: Database,
+    kind: Kind,
+    *,
+    prefix: str,
+    limit: int | None = None,
+    role: Role = Role.ACTIVE,
+    remote: bool = False,
 ) -> Weight:
-    """Of the rows that a backfill of the space of this role would go over, or of the first so many."""
+    """Of the rows that a backfill of the space of this role would go over, or of the first so many.
+
+    `remote`: the model is elsewhere, and gets no text of a local-only channel.
+    """
     async with database.autocommit() as connection:
-        given = (limit, len(prefix.encode()), BYTES_A_TOKEN)
+        given = (limit, len(prefix.encode()), BYTES_A_TOKEN, remote)
         row = (await fetch(connection, "pending_weight", *given, kind=kind, role=role))[0]
     return Weight(rows=row.rows, texts=row.texts, tokens=row.tokens)
 
 
-async def row_weights(database: Database, kind: Kind, ids: Sequence[int], *, prefix: str) -> dict[int, RowWeight]:
-    """Of those of the rows that have a text and no vector."""
+async def row_weights(
+    database: Database, kind: Kind, ids: Sequence[int], *, prefix: str, remote: bool = False
+) -> dict[int, RowWeight]:
+    """Of those of the rows that have a text and no vector, and, where the model is `remote`, may be sent there."""
     async with database.autocommit() as connection:
-        given = (list(ids), len(prefix.encode()), BYTES_A_TOKEN)
+        given = (list(ids), len(prefix.encode()), BYTES_A_TOKEN, remote)
         rows = await fetch(connection, "row_weights", *given, kind=kind)
     return {row.id: RowWeight(row.hash, row.tokens, row.known) for row in rows}
 
 
-async def sample_texts(database: Database, kind: Kind, number: int, *, role: Role = Role.ACTIVE) -> list[str]:
-    """At most so many different texts of rows without a vector, from all over the table."""
+async def sample_texts(
+    database: Database, kind: Kind, number: int, *, role: Role = Role.ACTIVE, remote: bool = False
+) -> list[str]:
+    """At most so many different texts of rows without a vector, from all over the table.
+
+    None of a local-only channel, where the model is `remote`.
+    """
     async with database.autocommit() as connection:
-        rows = await fetch(connection, "sample_texts", number, kind=kind, role=role)
+        rows = await fetch(connection, "sample_texts", number, remote, kind=kind, role=role)
     return list(dict.fromkeys(row.text for row in rows))

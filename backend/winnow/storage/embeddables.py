@@ -22,11 +22,13 @@ ENDINGS = {Role.ACTIVE: "", Role.BUILDING: "_next", Role.PREVIOUS: "_prev"}
 class Embeddable:
     """One kind of embedded row. The embedded text is `columns` (all NOT NULL) joined by line breaks, only ever in SQL.
 
-    `found` is the SQL condition on alias `t` under which a search may show the row.
+    `private` is the SQL condition on alias `t` under which its text stays at home, for it is made of what was said in a
+    local-only channel; `found` the one under which a search may show the row.
     """
 
     kind: Kind
     columns: tuple[str, ...]
+    private: str
     found: str = "true"
 
     @property
@@ -41,18 +43,36 @@ class Embeddable:
     def fill(self, statement: str, role: Role = Role.ACTIVE) -> str:
         """A statement written for every kind, for this one, and for the space of a role.
 
-        Filled in are `{kind}`, `{table}`, `{text}` (of alias t), `{text_of_o}` (of alias o), `{found}`, `{role}`, and
-        the space's columns `{embedding}` and `{characters}`.
+        Filled in are `{kind}`, `{table}`, `{text}` (of alias t), `{text_of_o}` (of alias o), `{private}`, `{found}`,
+        `{role}`, and the space's columns `{embedding}` and `{characters}`.
         """
         filled = statement.replace("{kind}", self.kind.value).replace("{table}", self.table)
         filled = filled.replace("{role}", role.value).replace("{embedding}", f"embedding{ENDINGS[role]}")
         filled = filled.replace("{characters}", f"embedded_characters{ENDINGS[role]}")
         filled = filled.replace("{text}", self.text()).replace("{text_of_o}", self.text("o."))
-        return filled.replace("{found}", self.found)
+        return filled.replace("{found}", self.found).replace("{private}", f"({self.private.strip()})")
 
+
+# Each is looked up for one row by itself: `(SELECT … LIMIT 1)` is never turned round into a join of everything.
+_SAID_IN_PRIVATE = """
+(SELECT true FROM channels c WHERE c.source = t.source AND c.channel = t.channel AND c.local_only LIMIT 1) IS NOT NULL
+"""
+_QUOTES_PRIVATE = """
+(SELECT true FROM atom_evidence e JOIN messages m ON m.id = e.message_id
+ JOIN channels c ON c.source = m.source AND c.channel = m.channel AND c.local_only
+ WHERE e.atom_id = t.id LIMIT 1) IS NOT NULL
+"""
+_MADE_OF_PRIVATE = """
+(SELECT true FROM channels c WHERE c.local_only LIMIT 1) IS NOT NULL AND (
+    (SELECT true FROM atoms a JOIN atom_evidence e ON e.atom_id = a.id JOIN messages m ON m.id = e.message_id
+     JOIN channels c ON c.source = m.source AND c.channel = m.channel AND c.local_only
+     WHERE a.topic_id = t.id LIMIT 1) IS NOT NULL
+    OR (SELECT true FROM messages m JOIN channels c ON c.source = m.source AND c.channel = m.channel AND c.local_only
+        WHERE m.topic_id = t.id LIMIT 1) IS NOT NULL)
+"""
 
 EMBEDDABLES: dict[Kind, Embeddable] = {
-    Kind.MESSAGES: Embeddable(Kind.MESSAGES, ("text",)),
-    Kind.TOPICS: Embeddable(Kind.TOPICS, ("name", "description")),
-    Kind.ATOMS: Embeddable(Kind.ATOMS, ("title", "content"), found="t.status = 'active'"),
+    Kind.MESSAGES: Embeddable(Kind.MESSAGES, ("text",), private=_SAID_IN_PRIVATE),
+    Kind.TOPICS: Embeddable(Kind.TOPICS, ("name", "description"), private=_MADE_OF_PRIVATE),
+    Kind.ATOMS: Embeddable(Kind.ATOMS, ("title", "content"), private=_QUOTES_PRIVATE, found="t.status = 'active'"),
 }

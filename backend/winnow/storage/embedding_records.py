@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class EmbeddableText:
     """A row's text as it stood when it was read, and the hash by which a vector of it will be fenced.
 
-    `known` says that another row of the same text has a vector already. `paid` is a vector of this very text (of its
+    `known` says that another row of the same text has a vector already. `private`: it may not be sent to the space's
+    model, which is elsewhere. `paid` is a vector of this very text (of its
     first `paid_characters`, if that is not None) that could not be stored when it came.
     """
 
@@ -28,6 +29,7 @@ class EmbeddableText:
     text: str
     hash: bytes
     known: bool = False
+    private: bool = False
     paid: NDArray[np.float32] | None = None
     paid_characters: int | None = None
 
@@ -46,7 +48,10 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A hold on rows of one kind: whoever lets it run out has lost them. `run` is what it was taken for, if told."""
+    """A hold on rows of one kind: whoever lets it run out has lost them.
+
+    `run` is what it was taken for, if told; `remote` says that the space's model is elsewhere.
+    """
 
     kind: Kind
     space: Space
@@ -54,6 +59,7 @@ class Lease:
     worker: str
     seconds: float
     run: str | None = None
+    remote: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

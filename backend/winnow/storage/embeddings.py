@@ -88,7 +88,13 @@ class EmbeddingStore:
         """The texts of those ids that still have no vector, by id."""
         async with self._database.autocommit() as connection:
             rows = await fetch(
-                connection, "read_texts", list(ids), lease.space.id, kind=lease.kind, role=lease.space.role
+                connection,
+                "read_texts",
+                list(ids),
+                lease.space.id,
+                lease.remote,
+                kind=lease.kind,
+                role=lease.space.role,
             )
         return [
             EmbeddableText(
@@ -96,11 +102,17 @@ class EmbeddingStore:
                 text=row.text,
                 hash=row.hash,
                 known=row.known,
+                private=row.private,
                 paid=None if row.paid is None else np.array(row.paid, dtype=np.float32),
                 paid_characters=row.paid_characters,
             )
             for row in rows
         ]
+
+    async def private(self, lease: Lease, ids: Sequence[int]) -> set[int]:
+        """Those of the rows whose texts may not leave for a model that is elsewhere."""
+        async with self._database.autocommit() as connection:
+            return {row.id for row in await fetch(connection, "private_rows", list(ids), kind=lease.kind)}
 
     async def keep(
         self,
@@ -312,6 +324,21 @@ class EmbeddingStore:
         async with self._database.autocommit() as connection:
             for kind in Kind:
                 await fetch(connection, "tidy_jobs", kind=kind)
+
+    async def release_private(self, space: Space, *, remote: bool) -> None:
+        """Makes rows pending again that were skipped as local-only, and need not be.
+
+        `remote`: the space's model is elsewhere.
+        """
+        async with self._database.autocommit() as connection:
+            for kind in Kind:
+                await fetch(connection, "release_private", space.id, remote, kind=kind)
+
+    async def private_in_hand(self, space: Space) -> int:
+        """Texts of local-only channels that a worker has in hand, and may have read before they were."""
+        async with self._database.autocommit() as connection:
+            found = [await fetch(connection, "private_in_hand", space.id, kind=kind) for kind in Kind]
+        return sum(int(rows[0].number) for rows in found)
 
     async def last_error(self) -> str | None:
         """The latest trouble of any row, as one line."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from winnow.domain.knowledge import WindowMessage
 from winnow.errors import RunLost
+from winnow.storage.edits import hold_knowledge
+from winnow.storage.messages import from_json, score_columns, write_scores
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from winnow.domain.knowledge import Extraction
+    from winnow.domain.messages import Details
     from winnow.storage.engine import Database
     from winnow.storage.messages import StoredScore
     from winnow.storage.unit_of_work import UnitOfWork
@@ -33,7 +36,10 @@ class DueChannel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
-    """An unclaimed message with its place; `importance` is None until it was scored."""
+    """An unclaimed message with its place.
+
+    `importance` is None until it was scored; `linked` says whether it was joined to its conversation.
+    """
 
     id: int
     source: str
@@ -42,6 +48,8 @@ class StoredMessage:
     text: str
     sent_at: datetime
     importance: float | None
+    details: Details | None
+    linked: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +92,14 @@ class ExtractionStore:
         """Those of the ids that no run has, ordered by channel and time; however often runs failed with them."""
         async with self._database.autocommit() as connection:
             rows = await fetch(connection, "unclaimed_messages", list(ids))
-        return [StoredMessage(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name
+        return [
+            StoredMessage(**{**row._mapping, "details": from_json(row.details)})  # noqa: SLF001 - SQLAlchemy's public name
+            for row in rows
+        ]
+
+    async def set_aside(self, noise: Sequence[StoredScore]) -> None:
+        """Stores the scores of messages that turned out to be noise, and takes them off the queue."""
+        await write_scores(self._database, noise)
 
     async def unclaimed_ids(self, *, channel: str | None, limit: int) -> list[int]:
         """Ids that no run has, of one channel or of all; however often runs failed with them: somebody asks."""
@@ -109,11 +124,18 @@ class ExtractionStore:
 
     async def start_run(
         self, *, source: str, channel: str, extractor: str, ids: Sequence[int], lease_seconds: float
-    ) -> tuple[int, set[int]] | None:
-        """A run and the messages it got, without those that other runs took meanwhile; None when they took all."""
+    ) -> tuple[int, dict[int, str]] | None:
+        """A run and the messages it got, without those that other runs took meanwhile; None when they took all.
+
+        With each the text it has now: who edits it after this gives the run up.
+        """
         async with self._database.transaction() as connection:
+            await hold_knowledge(connection)
             rows = await fetch(connection, "start_run", source, channel, extractor, list(ids), lease_seconds)
-        return (int(rows[0].id), set(rows[0].message_ids)) if rows else None
+            if not rows:
+                return None
+            texts = await fetch(connection, "texts_of_messages", rows[0].message_ids)
+        return int(rows[0].id), {row.id: row.text for row in texts}
 
     async def renew_run(self, run_id: int, lease_seconds: float) -> None:
         """The heartbeat of a run."""
@@ -148,8 +170,9 @@ async def save_extraction(
     `scores` are stored where a message still has none.
 
     Raises:
-        RunLost: somebody else gave the run up; the caller rolls back.
+        RunLost: somebody else gave the run up, or changed or removed a message that it quotes; the caller rolls back.
     """
+    await work.fetch("hold_knowledge", False)
     names = {atom.topic for atom in extraction.atoms if atom.topic} | set(extraction.message_topics.values())
     await work.fetch("upsert_topics", sorted(names))
     topics = {row.name: int(row.id) for row in await work.fetch("topics_by_name", sorted(names))}
@@ -176,8 +199,7 @@ async def _save_what_was_learned(
         "write_what_was_learned",
         ids,
         [topics.get(row) for row in ids],
-        [score and score.importance for score in found],
-        [score and score.signal for score in found],
+        *score_columns([score.score if score else None for score in found]),
     )
 
 
@@ -198,7 +220,10 @@ async def _save_evidence(work: UnitOfWork, extraction: Extraction, atom_ids: Seq
         for evidence in atom.evidence
     ]
     if rows:
-        await work.fetch("insert_evidence", *(list(column) for column in zip(*rows, strict=True)))
+        atoms, *places = (list(column) for column in zip(*rows, strict=True))
+        if (await work.fetch("count_misquoted", *places))[0].number:
+            raise RunLost("a message that it quotes was changed or removed meanwhile; its messages are read again")
+        await work.fetch("insert_evidence", atoms, *places)
 
 
 async def _save_links(work: UnitOfWork, extraction: Extraction, atom_ids: Sequence[int]) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from winnow.domain.providers import ProviderKind
 from winnow.domain.spaces import Role
-from winnow.errors import ProviderInUse, ProviderNotFound, ProviderRefused
+from winnow.errors import ProviderConflict, ProviderInUse, ProviderNotFound
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class ProviderStore:
         """A new one; `encrypt` makes its encrypted key, while no exchange of secrets is under way.
 
         Raises:
-            ProviderRefused: the name is taken.
+            ProviderConflict: the name is taken.
         """
         async with self._database.transaction() as connection:
             await fetch(connection, "share_provider_keys")
@@ -112,15 +112,19 @@ class ProviderStore:
     ) -> StoredProvider:
         """Replaces a set-up and an encrypted key by what `change` makes of the stored ones; the kind stays.
 
+        What was the same before is left as it is, with the moment of its last change and its last check.
+
         Raises:
             ProviderNotFound: there is none.
             ProviderInUse: it would not be active, and vectors are made or searched with it.
-            ProviderRefused: the new name is taken.
+            ProviderConflict: the new name is taken.
         """
         async with self._database.transaction() as connection:
             await fetch(connection, "share_provider_keys")
             stored = _only(await fetch(connection, "provider_to_change", provider_id), provider_id)
             setup, api_key = change(stored)
+            if (setup, api_key) == (stored.setup, stored.api_key):
+                return stored
             if stored.active and not setup.active:
                 await _require_unused(connection, stored, "be switched off")
             try:
@@ -209,5 +213,5 @@ async def _require_unused(connection: AsyncConnection, stored: StoredProvider, w
         raise ProviderInUse(f"{stored.name} cannot {what}: its {uses}; first run: {ways}")
 
 
-def _taken(name: str) -> ProviderRefused:
-    return ProviderRefused(f"there is a provider named {name} already; choose another name, or edit that one")
+def _taken(name: str) -> ProviderConflict:
+    return ProviderConflict(f"there is a provider named {name} already; choose another name, or edit that one")

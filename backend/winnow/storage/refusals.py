@@ -42,6 +42,8 @@ GONE = "08000"
 NOT_NOW = "55000"
 # A value that cannot be read: the one class whose messages repeat the value itself.
 BAD_VALUE = "22"
+# What stands in a row: a value, a constraint, or a size beyond PostgreSQL's measure.
+OF_THE_ROW = (BAD_VALUE, "23", "54")
 _VALUE = re.compile(r':.*|"[^"]*"', re.DOTALL)
 
 
@@ -76,6 +78,11 @@ def in_our_words(error: Exception) -> WinnowError | None:
 def sqlstate(error: BaseException) -> str:
     """PostgreSQL's code of an error, empty when it has none."""
     return getattr(_driver_error(error), "sqlstate", None) or ""
+
+
+def refuses_the_row(error: BaseException) -> bool:
+    """Whether it is what stands in a row that the database cannot hold, now and for ever; nothing else is at fault."""
+    return not isinstance(error, WinnowError) and sqlstate(error).startswith(OF_THE_ROW)
 
 
 def reason_of(error: BaseException) -> str:

@@ -33,7 +33,7 @@ OTHER_DIMENSIONS = "22000"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteRecord:
-    """Exact words of a message: characters `start` to `end` of its text."""
+    """Exact words of a message: characters `start` to `end` of its text. `channel_title` may be empty."""
 
     message_id: int
     start: int
@@ -41,6 +41,7 @@ class QuoteRecord:
     quote: str
     author: str
     channel: str
+    channel_title: str
     sent_at: datetime
 
 

@@ -40,6 +40,7 @@ async def read_spaces(connection: AsyncConnection) -> Mapping[Role, Space]:
             dimensions=row.dimensions,
             role=role,
             provider_id=row.provider_id,
+            provider_name=row.provider_name,
             fingerprint=tuple(row.fingerprint) if row.fingerprint else None,
         )
     return found
@@ -126,6 +127,12 @@ async def insert_space(
         provider_id=provider_id,
         fingerprint=tuple(fingerprint),
     )
+
+
+async def keep_fingerprint(connection: AsyncConnection, space: Space, fingerprint: Sequence[float]) -> Sequence[float]:
+    """Writes a space's fingerprint down unless it has one; returns the one it has."""
+    kept: Sequence[float] = (await fetch(connection, "keep_fingerprint", space.id, list(fingerprint)))[0].fingerprint
+    return kept
 
 
 async def _fit_column(connection: AsyncConnection, embeddable: Embeddable, dimensions: int) -> None:

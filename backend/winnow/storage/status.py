@@ -47,6 +47,13 @@ class Pace:
     due: int = 0
 
 
+async def message_states(database: Database) -> Mapping[str, int]:
+    """How many messages are in each state, and `total`, which they add up to."""
+    async with database.autocommit() as connection:
+        row = (await fetch(connection, "count_states", MOST_FAILURES))[0]
+    return {name: int(number) for name, number in row._mapping.items()}  # noqa: SLF001 - SQLAlchemy's public name
+
+
 async def embedding_pace(database: Database) -> Pace:
     """The pace of the active space."""
     async with database.autocommit() as connection:

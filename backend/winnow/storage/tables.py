@@ -21,6 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from winnow.domain.knowledge import AtomType, LinkType
@@ -50,6 +51,14 @@ class Message(WithVectors, table=True):
         UniqueConstraint("source", "channel", "external_id", name="messages_identity"),
         Index("messages_conversation", "source", "channel", "sent_at", "id"),
         Index("messages_without_vector", "id", postgresql_where=text("embedding IS NULL")),
+        Index("messages_noise", "id", postgresql_where=text("signal = 'noise'")),
+        Index("messages_unscored", "id", postgresql_where=text("importance IS NULL")),
+        Index(
+            "messages_topic",
+            "topic_id",
+            postgresql_using="brin",
+            postgresql_with={"pages_per_range": 32, "autosummarize": True},
+        ),
         Index("messages_truncated", "id", postgresql_where=text("embedded_characters IS NOT NULL")),
         ROOM_FOR_UPDATES,
     )
@@ -66,8 +75,12 @@ class Message(WithVectors, table=True):
     topic_id: int | None = Field(
         default=None, sa_column=reference("topic_id", "topics.id", nullable=True, ondelete="SET NULL")
     )
+    author_id: str | None = Field(default=None, sa_type=Text)
+    edited_at: datetime | None = Field(default=None, sa_column=moment("edited_at"))
+    details: Any = Field(default=None, sa_column=Column("details", JSONB))
     importance: float | None = Field(default=None, sa_type=REAL)
     signal: str | None = Field(default=None, sa_type=Text)
+    factors: Any = Field(default=None, sa_column=Column("factors", JSONB))
     received_at: datetime | None = Field(default=None, sa_column=now_column("received_at"))
     text_changed_at: datetime | None = Field(default=None, sa_column=now_column("text_changed_at"))
 

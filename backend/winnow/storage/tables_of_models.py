@@ -118,7 +118,7 @@ class Usage(SQLModel, table=True):
 
     __tablename__: ClassVar[Any] = "llm_usage"
     __table_args__: ClassVar[Any] = (
-        CheckConstraint(one_of("purpose", ("embed", "search", "extract", "check")), name="llm_usage_purpose"),
+        CheckConstraint(one_of("purpose", ("embed", "search", "extract", "score", "check")), name="llm_usage_purpose"),
         Index("llm_usage_finished", "finished_at"),
     )
 

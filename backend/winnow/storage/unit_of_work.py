@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from winnow.domain.jobs import Lane, in_batches, merged
+from winnow.domain.scoring import RULES
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from winnow.domain.jobs import Dispatcher, Job, Kind
+    from winnow.domain.scoring import ScoreRules
     from winnow.storage.engine import Database
 
 log = structlog.get_logger(__name__)
@@ -62,9 +64,21 @@ class UnitsOfWork:
         database: where.
         dispatcher: sends the promised jobs.
         batch_size: most ids in one job.
+        rules: by which the messages that are stored are scored; None: they are not.
+        thresholds: of those whose votes are counted again; None: as in `rules`.
     """
 
-    def __init__(self, database: Database, dispatcher: Dispatcher, *, batch_size: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        dispatcher: Dispatcher,
+        *,
+        batch_size: int,
+        rules: ScoreRules | None = RULES,
+        thresholds: ScoreRules | None = None,
+    ) -> None:
+        self.rules = rules
+        self.thresholds = thresholds or rules or RULES
         self._database = database
         self._dispatcher = dispatcher
         self._batch_size = batch_size

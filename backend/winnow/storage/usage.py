@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from winnow.domain.providers import ProviderKind
 from winnow.domain.usage import Totals
 from winnow.storage.named import fetch
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from winnow.domain.usage import By, Use
     from winnow.storage.engine import Database
 
+# Kinds with one model, which is called as they are.
+BUILT_IN = [kind.value for kind in ProviderKind if not kind.traits.is_served]
 SUMMED = (
     "requests",
     "texts",
@@ -69,7 +72,7 @@ async def note_use(database: Database, use: Use) -> None:
 async def usage_totals(database: Database, *, by: By, since: datetime) -> list[Totals]:
     """What was used since then, by name; what has none comes last."""
     async with database.autocommit() as connection:
-        rows = await fetch(connection, "usage_totals", by.value, since)
+        rows = await fetch(connection, "usage_totals", by.value, since, BUILT_IN)
     return [_totals(row, name=row.name) for row in rows]
 
 

@@ -11,7 +11,7 @@ from winnow.tasks.tools import Tools, lane_of, tools_of
 
 
 async def score_message_task(message_ids: list[int], tools: Tools = TaskiqDepends(tools_of)) -> None:
-    await score_messages(tools.database, message_ids)
+    await score_messages(tools.scoring, message_ids)
 
 
 async def extract_knowledge_from_messages_task(

@@ -12,14 +12,14 @@ from winnow.domain.jobs import Lane
 if TYPE_CHECKING:
     from winnow.pipeline.embed import Embedding
     from winnow.pipeline.extract import Extracting
-    from winnow.storage.engine import Database
+    from winnow.pipeline.score import Scoring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
     """The use cases' tools."""
 
-    database: Database
+    scoring: Scoring
     embedding: Embedding
     extracting: Extracting
 

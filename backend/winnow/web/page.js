@@ -12,13 +12,13 @@ const show = {
   atoms: ({ atom }) => {
     const a = card(atom.type, atom.title, [atom.topic && `topic: ${atom.topic}`, `confidence ${Math.round(atom.confidence * 100)} %`].filter(Boolean).join(" · "));
     const told = new Set();
-    for (const e of atom.evidence.filter((e) => !told.has(e.quote) && told.add(e.quote))) a.append(el("blockquote", "", e.quote), el("div", "by", `${e.author || "somebody"}, ${e.channel}, ${when(e.sent_at)}`));
+    for (const e of atom.evidence.filter((e) => !told.has(e.quote) && told.add(e.quote))) a.append(el("blockquote", "", e.quote), el("div", "by", `${e.author || "somebody"}, ${e.channel_title || e.channel}, ${when(e.sent_at)}`));
     for (const l of atom.links) a.append(el("div", "by", l.outgoing ? `${l.type} → ${l.other_title}` : `← ${l.type}: ${l.other_title}`));
     return a;
   },
   topics: ({ topic }) => card("topic", topic.name, `${topic.atoms} ${topic.atoms === 1 ? "atom" : "atoms"}`),
   messages: ({ message: m }) => {
-    const a = card("message", `${m.author || "somebody"}, ${m.channel}`, when(m.sent_at));
+    const a = card("message", `${m.author || "somebody"}, ${m.channel_title || m.channel}`, when(m.sent_at));
     a.append(el("blockquote", "", m.text));
     return a;
   },

@@ -22,8 +22,8 @@ WHERE j.kind = '{kind}' AND j.entity_id = ANY($1::bigint[])
 SELECT t.id FROM {table} t WHERE t.id = ANY($1::bigint[]) FOR KEY SHARE SKIP LOCKED
 
 -- What a backfill would ask the model for: rows, the different texts of those that no vector is stored of, and about how
--- many tokens these have. Blank texts, and rows that are skipped for good, are not asked for. $1 most rows (NULL: all),
--- $2 bytes of the prefix, $3 bytes of a token.
+-- many tokens these have. Blank texts, rows that are skipped for good, and texts that may not leave for a model elsewhere
+-- are not asked for. $1 most rows (NULL: all), $2 bytes of the prefix, $3 bytes of a token, $4 whether it is elsewhere.
 -- name: pending_weight
 WITH pending AS (
     SELECT hashtextextended({text}, 0) AS hash, octet_length({text}) AS size
@@ -31,6 +31,7 @@ WITH pending AS (
     WHERE t.{embedding} IS NULL AND {text} ~ '\S' AND NOT EXISTS (
         SELECT FROM embedding_jobs j JOIN embedding_spaces s ON s.id = j.space_id AND s.status = '{role}'
         WHERE j.kind = '{kind}' AND j.entity_id = t.id AND j.state = 'skipped')
+      AND NOT ($4::boolean AND {private})
     ORDER BY t.id LIMIT $1::bigint
 ), weighed AS (
     SELECT count(*) AS rows, (max(p.size) + $2::integer + $3::integer - 1) / $3::integer AS tokens,
@@ -42,19 +43,20 @@ SELECT coalesce(sum(rows), 0)::bigint AS rows, count(*) FILTER (WHERE NOT known)
        coalesce(sum(tokens) FILTER (WHERE NOT known), 0)::bigint AS tokens
 FROM weighed
 
--- The same of each of these rows, as far as they have no vector. $1 ids, $2 bytes of the prefix, $3 bytes of a token.
+-- The same of each of these rows, as far as they have no vector. $1 ids, $2 to $4 as above.
 -- name: row_weights
 SELECT t.id, hashtextextended({text}, 0) AS hash,
        (octet_length({text}) + $2::integer + $3::integer - 1) / $3::integer AS tokens,
        EXISTS (SELECT FROM {table} o WHERE o.{embedding} IS NOT NULL
                AND hashtextextended({text_of_o}, 0) = hashtextextended({text}, 0)) AS known
-FROM {table} t WHERE t.id = ANY($1::bigint[]) AND t.{embedding} IS NULL AND {text} ~ '\S'
+FROM {table} t WHERE t.id = ANY($1::bigint[]) AND t.{embedding} IS NULL AND {text} ~ '\S' AND NOT ($4::boolean AND {private})
 
--- Texts that would be asked for, from all over the table. $1 how many at most.
+-- Texts that would be asked for, from all over the table. $1 how many at most, $2 whether the model is elsewhere.
 -- name: sample_texts
 SELECT {text} AS text
 FROM {table} t
 WHERE t.{embedding} IS NULL AND {text} ~ '\S' AND NOT EXISTS (
     SELECT FROM embedding_jobs j JOIN embedding_spaces s ON s.id = j.space_id AND s.status = '{role}'
     WHERE j.kind = '{kind}' AND j.entity_id = t.id AND j.state IN ('skipped', 'failed', 'waiting'))
+  AND NOT ($2::boolean AND {private})
 ORDER BY hashint8extended(t.id, 0) LIMIT $1::bigint

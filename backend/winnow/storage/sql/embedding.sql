@@ -89,19 +89,40 @@ FROM mine WHERE j.kind = '{kind}' AND j.entity_id = mine.entity_id AND j.space_i
   AND j.entity_id = ANY($2::bigint[])
 
 -- Reads what was claimed; a second statement, for the claim's snapshot may be older than an edit. `known`: another row
--- of the same text has a vector already. `paid`: its own, which could not be stored before. $1 ids, $2 space.
+-- of the same text has a vector already. `paid`: its own, which could not be stored before. `private`: the text may not be
+-- sent to the space's model, whose server is elsewhere. $1 ids, $2 space, $3 whether it is.
 -- name: read_texts
 SELECT t.id, {text} AS text, sha256(convert_to({text}, 'UTF8')) AS hash,
        coalesce((SELECT twin.text = {text} FROM (
            SELECT {text_of_o} AS text FROM {table} o
            WHERE o.embedding IS NOT NULL AND o.{embedding} IS NOT NULL AND hashtextextended({text_of_o}, 0) = hashtextextended({text}, 0) LIMIT 1
        ) twin), false) AS known,
-       j.paid, j.paid_characters
+       ($3::boolean AND {private}) AS private, j.paid, j.paid_characters
 FROM {table} t
 LEFT JOIN embedding_jobs j ON j.kind = '{kind}' AND j.entity_id = t.id AND j.space_id = $2::smallint
      AND j.entity_id = ANY($1::bigint[]) AND j.about_hash = sha256(convert_to({text}, 'UTF8'))
 WHERE t.id = ANY($1::bigint[]) AND t.{embedding} IS NULL
 ORDER BY t.id
+
+-- Those of the rows whose text may not leave: somebody may have said so since it was read. $1 ids.
+-- name: private_rows
+SELECT t.id FROM {table} t WHERE t.id = ANY($1::bigint[]) AND {private}
+
+-- Rows that were left without a vector because their text may not leave, and may by now, or need not any more, for the
+-- model's server is our own. $1 space, $2 whether its server is elsewhere.
+-- name: release_private
+WITH free AS (
+    SELECT j.entity_id FROM embedding_jobs j JOIN {table} t ON t.id = j.entity_id
+    WHERE j.kind = '{kind}' AND j.space_id = $1::smallint AND j.state = 'skipped' AND j.error_kind = 'local_only'
+      AND NOT ($2::boolean AND {private})
+    ORDER BY j.entity_id FOR UPDATE OF j SKIP LOCKED)
+DELETE FROM embedding_jobs j USING free
+WHERE j.kind = '{kind}' AND j.space_id = $1::smallint AND j.entity_id = free.entity_id
+
+-- How many texts of what is private are in a worker's hand: one that was read before may be on its way. $1 space.
+-- name: private_in_hand
+SELECT count(*) AS number FROM embedding_jobs j JOIN {table} t ON t.id = j.entity_id
+WHERE j.kind = '{kind}' AND j.space_id = $1::smallint AND j.state = 'leased' AND {private}
 
 -- Gives rows the vector of another row of the same text. The other row is read in one piece, text and vector, so what
 -- is copied belongs to that text; fenced for the rest as `write_vectors` is. $1 ids (locked), $2 space.

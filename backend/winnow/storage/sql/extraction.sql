@@ -1,12 +1,17 @@
 -- Extraction: who reads which messages, and what was found.
 
 -- Channels with enough unclaimed messages, or some and a quiet time; not those whose last run failed a moment ago.
--- Messages whose runs failed too often are left aside: what kills one run would kill the next, without end.
+-- Messages whose runs failed too often are left aside: what kills one run would kill the next, without end. Noise is not
+-- counted; what has no score or no conversation yet is only once it has waited as long as a channel is quiet.
 -- $1 threshold, $2 quiet seconds, $3 most ids of one channel, $4 seconds to leave a failed channel alone, $5 failures.
 -- name: due_channels
 SELECT m.source, m.channel, (array_agg(m.id ORDER BY m.sent_at, m.id))[1:$3::int] AS ids
-FROM extraction_queue q JOIN messages m ON m.id = q.message_id
-WHERE q.run_id IS NULL AND q.failures < $5::smallint
+FROM extraction_queue q JOIN messages m ON m.id = q.message_id LEFT JOIN message_threads t ON t.message_id = m.id
+WHERE q.run_id IS NULL AND q.failures < $5::smallint AND m.signal IS DISTINCT FROM 'noise'
+  AND (m.importance IS NOT NULL AND t.message_id IS NOT NULL
+       OR m.received_at < now() - make_interval(secs => $2::float8))
+  AND NOT EXISTS (
+      SELECT FROM channels c WHERE c.source = m.source AND c.channel = m.channel AND c.mode <> 'on')
 GROUP BY m.source, m.channel
 HAVING (count(*) >= $1::int OR max(m.received_at) < now() - make_interval(secs => $2::float8))
    AND NOT EXISTS (
@@ -15,18 +20,22 @@ HAVING (count(*) >= $1::int OR max(m.received_at) < now() - make_interval(secs =
          AND r.finished_at > now() - make_interval(secs => $4::float8))
 
 -- Unclaimed messages of these ids, in the order they were said. Who names a message gets it, however often it failed:
--- the sweeper no longer names those, so somebody wants them tried again. $1 ids.
+-- the sweeper no longer names those, so somebody wants them tried again. Nobody gets noise, or those of a channel that is
+-- not extracted from. $1 ids.
 -- name: unclaimed_messages
-SELECT m.id, m.source, m.channel, m.author, m.text, m.sent_at, m.importance
+SELECT m.id, m.source, m.channel, m.author, m.text, m.sent_at, m.importance, m.details::text AS details,
+       EXISTS (SELECT FROM message_threads t WHERE t.message_id = m.id) AS linked
 FROM extraction_queue q JOIN messages m ON m.id = q.message_id
-WHERE q.message_id = ANY($1::bigint[]) AND q.run_id IS NULL
+WHERE q.message_id = ANY($1::bigint[]) AND q.run_id IS NULL AND m.signal IS DISTINCT FROM 'noise' AND NOT EXISTS (
+    SELECT FROM channels c WHERE c.source = m.source AND c.channel = m.channel AND c.mode <> 'on')
 ORDER BY m.source, m.channel, m.sent_at, m.id
 
 -- All unclaimed ids, for an extraction asked for by hand; those that failed too often among them.
 -- $1 channel or NULL for all, $2 how many.
 -- name: unclaimed_ids
 SELECT m.id FROM extraction_queue q JOIN messages m ON m.id = q.message_id
-WHERE q.run_id IS NULL AND ($1::text IS NULL OR m.channel = $1::text)
+WHERE q.run_id IS NULL AND ($1::text IS NULL OR m.channel = $1::text) AND m.signal IS DISTINCT FROM 'noise' AND NOT EXISTS (
+    SELECT FROM channels c WHERE c.source = m.source AND c.channel = m.channel AND c.mode <> 'on')
 ORDER BY m.source, m.channel, m.sent_at, m.id LIMIT $2::bigint
 
 -- What was said in the channel just before. $1 source, $2 channel, $3 moment, $4 id, $5 how many.
@@ -83,9 +92,11 @@ DELETE FROM extraction_runs WHERE id = $1 AND state = 'running'
 
 -- Runs whose worker is gone: failed, their messages free again, with one failure more, for they may have killed it.
 -- name: fail_dead_runs
-WITH dead AS (
-    UPDATE extraction_runs SET state = 'failed', error = 'its worker stopped in the middle', finished_at = now(), lease_until = NULL
-    WHERE state = 'running' AND lease_until < now() RETURNING id
+WITH found AS (
+    SELECT id FROM extraction_runs WHERE state = 'running' AND lease_until < now() ORDER BY id FOR UPDATE SKIP LOCKED
+), dead AS (
+    UPDATE extraction_runs r SET state = 'failed', error = 'its worker stopped in the middle', finished_at = now(), lease_until = NULL
+    FROM found WHERE r.id = found.id RETURNING r.id
 ), freed AS (
     UPDATE extraction_queue q SET run_id = NULL, failures = least(failures + 1, 1000) FROM dead WHERE q.run_id = dead.id
 )
@@ -108,6 +119,18 @@ VALUES ($1, $2, $3, $4::real, $5::bigint, $6::bigint)
 ON CONFLICT (type, md5(lower(content))) DO UPDATE SET confidence = greatest(a.confidence, excluded.confidence)
 RETURNING id
 
+-- How many of these quotes are not in their messages: these were changed, or removed, since they were read.
+-- $1 messages, $2 starts, $3 ends, $4 quotes.
+-- name: count_misquoted
+SELECT count(*) AS number
+FROM unnest($1::bigint[], $2::int[], $3::int[], $4::text[]) AS given (message_id, start_char, end_char, quote)
+LEFT JOIN messages m ON m.id = given.message_id
+WHERE substr(m.text, given.start_char + 1, given.end_char - given.start_char) IS DISTINCT FROM given.quote
+
+-- What messages say now. $1 ids.
+-- name: texts_of_messages
+SELECT id, text FROM messages WHERE id = ANY($1::bigint[])
+
 -- $1 atoms, $2 messages, $3 starts, $4 ends, $5 quotes.
 -- name: insert_evidence
 INSERT INTO atom_evidence (atom_id, message_id, start_char, end_char, quote)
@@ -122,14 +145,16 @@ ON CONFLICT (source_id, target_id, type) DO UPDATE SET confidence = greatest(l.c
 
 -- What a run learned of its messages: the topic each is filed under, and the score of those that had none. One statement,
 -- so that a row is written once, and locked once, in id order as every writer of messages does.
--- $1 messages, $2 topics, $3 importances, $4 signals; NULL for what was not learned.
+-- $1 messages, $2 topics, $3 importances, $4 signals, $5 factors; NULL for what was not learned.
 -- name: write_what_was_learned
 WITH locked AS (SELECT id FROM messages WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE)
 UPDATE messages m
 SET topic_id = coalesce(given.topic_id, m.topic_id),
     importance = coalesce(m.importance, given.importance),
-    signal = CASE WHEN m.importance IS NULL THEN coalesce(given.signal, m.signal) ELSE m.signal END
-FROM unnest($1::bigint[], $2::bigint[], $3::real[], $4::text[]) AS given (id, topic_id, importance, signal), locked
+    signal = CASE WHEN m.importance IS NULL THEN coalesce(given.signal, m.signal) ELSE m.signal END,
+    factors = CASE WHEN m.importance IS NULL THEN coalesce(given.factors, m.factors) ELSE m.factors END
+FROM unnest($1::bigint[], $2::bigint[], $3::real[], $4::text[], $5::jsonb[])
+         AS given (id, topic_id, importance, signal, factors), locked
 WHERE m.id = given.id AND m.id = locked.id
   AND (m.topic_id IS DISTINCT FROM coalesce(given.topic_id, m.topic_id)
        OR m.importance IS NULL AND given.importance IS NOT NULL)

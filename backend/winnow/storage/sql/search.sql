@@ -58,8 +58,11 @@ LIMIT $3::int
 
 -- $1 ids.
 -- name: messages_found
-SELECT m.id, m.channel, m.author, m.text, m.sent_at, p.name AS topic
-FROM messages m LEFT JOIN topics p ON p.id = m.topic_id WHERE m.id = ANY($1::bigint[])
+SELECT m.id, m.source, m.channel, coalesce(c.title, '') AS channel_title, m.external_id, m.author, m.author_id, m.text,
+       m.sent_at, m.edited_at, p.name AS topic, s.state, m.importance, m.signal, m.factors::text AS factors
+FROM messages m JOIN message_states s ON s.id = m.id LEFT JOIN topics p ON p.id = m.topic_id
+LEFT JOIN channels c ON c.source = m.source AND c.channel = m.channel
+WHERE m.id = ANY($1::bigint[])
 
 -- $1 ids.
 -- name: topics_found
@@ -75,8 +78,11 @@ LEFT JOIN topics p ON p.id = a.topic_id
 CROSS JOIN LATERAL (
     SELECT coalesce(jsonb_agg(jsonb_build_object(
         'message_id', e.message_id, 'start', e.start_char, 'end', e.end_char, 'quote', e.quote,
-        'author', m.author, 'channel', m.channel, 'sent_at', m.sent_at) ORDER BY m.sent_at, m.id, e.start_char), '[]') AS evidence
-    FROM atom_evidence e JOIN messages m ON m.id = e.message_id WHERE e.atom_id = a.id
+        'author', m.author, 'channel', m.channel, 'channel_title', coalesce(c.title, ''), 'sent_at', m.sent_at)
+        ORDER BY m.sent_at, m.id, e.start_char), '[]') AS evidence
+    FROM atom_evidence e JOIN messages m ON m.id = e.message_id
+    LEFT JOIN channels c ON c.source = m.source AND c.channel = m.channel
+    WHERE e.atom_id = a.id
 ) AS words
 WHERE a.id = ANY($1::bigint[])
 
@@ -97,7 +103,11 @@ ORDER BY a.id DESC LIMIT $4::int
 -- name: list_topics
 SELECT p.id FROM topics p WHERE p.id < $1::bigint ORDER BY p.id DESC LIMIT $2::int
 
--- Newest messages first. $1 channel or NULL, $2 before this id, $3 how many.
+-- Newest messages first. $1 channel or NULL, $2 before this id, $3 how many, $4 author (by name or id) or NULL, $5 state or
+-- NULL.
 -- name: list_messages
-SELECT m.id FROM messages m WHERE ($1::text IS NULL OR m.channel = $1::text) AND m.id < $2::bigint
+SELECT m.id FROM messages m
+WHERE ($1::text IS NULL OR m.channel = $1::text) AND m.id < $2::bigint
+  AND ($4::text IS NULL OR m.author = $4::text OR m.author_id = $4::text)
+  AND ($5::text IS NULL OR (SELECT s.state FROM message_states s WHERE s.id = m.id) = $5::text)
 ORDER BY m.id DESC LIMIT $3::int

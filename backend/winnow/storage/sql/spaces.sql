@@ -2,7 +2,8 @@
 
 -- The spaces that have a column: the active one, if a model has ever been chosen, the next and the last one.
 -- name: read_spaces
-SELECT id, provider, model, dimensions, document_prefix, query_prefix, status, provider_id, fingerprint
+SELECT id, provider, model, dimensions, document_prefix, query_prefix, status, provider_id, fingerprint,
+       (SELECT p.name FROM llm_providers p WHERE p.id = provider_id) AS provider_name
 FROM embedding_spaces WHERE status <> 'retired'
 
 -- Changing a space needs the tables for itself. It waits for them a moment only (less than the server takes to look for
@@ -101,6 +102,11 @@ UPDATE embedding_spaces SET provider_id = $2::uuid WHERE id = $1::smallint
 -- name: create_space
 INSERT INTO embedding_spaces (provider, model, dimensions, document_prefix, query_prefix, status, provider_id, fingerprint)
 VALUES ($1, $2, $3, $4, $5, $6, $7::uuid, $8::real[]) RETURNING id
+
+-- The fingerprint of a space from before there were any, written down once: of two processes, the second one is told the
+-- first one's. $1 space, $2 fingerprint.
+-- name: keep_fingerprint
+UPDATE embedding_spaces SET fingerprint = coalesce(fingerprint, $2::real[]) WHERE id = $1::smallint RETURNING fingerprint
 
 -- Why there is no space yet. $1 error kind, $2 reason.
 -- name: note_unprobed

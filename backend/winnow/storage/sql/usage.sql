@@ -15,7 +15,10 @@ VALUES ($1::text, $2::smallint, $3::text, $4::integer, $5::integer, $6::bigint, 
 SELECT CASE $1::text
            WHEN 'day' THEN to_char(u.finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
            WHEN 'provider' THEN coalesce(p.name, nullif(u.provider, ''), s.provider)
-           WHEN 'model' THEN coalesce(nullif(u.model, ''), s.model)
+           WHEN 'model' THEN CASE WHEN coalesce(nullif(u.provider, ''), s.provider) = ANY ($3::text[])
+               THEN coalesce(nullif(u.provider, ''), s.provider)
+               ELSE concat_ws(':', coalesce(p.name, nullif(u.provider, ''), s.provider),
+                              coalesce(nullif(u.model, ''), s.model)) END
            WHEN 'purpose' THEN u.purpose
            ELSE u.run END AS name,
        sum(u.requests)::bigint AS requests, sum(u.texts)::bigint AS texts, sum(u.embedded)::bigint AS embedded,
