@@ -43,8 +43,11 @@ run: $(VENV)/.runtime ## start everything, import the sample, search it; Ctrl-C 
 	@$(BIN)/winnow up --sample $(ARGS)
 
 # The suite's order is by folder, and the slow folders come first: a process that is done takes over from the others.
+# A test that failed beside others is run again alone, and named: what fails twice is wrong, what does not needs mending.
 test: $(VENV)/.dev ## every test, on real servers started for the occasion
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS) || { [ $$? = 1 ] && \
+	  echo "what failed above is run once more, alone" >&2 && \
+	  $(BIN)/python -m pytest -rA --last-failed --last-failed-no-failures none; }
 
 chaos: $(VENV)/.dev ## everything goes wrong at once, for longer than in `make test`; see docs/chaos.md
 	$(BIN)/python -m pytest tests/chaos -k "not storm" $(ARGS)
