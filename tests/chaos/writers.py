@@ -25,7 +25,8 @@ from chaos.model import NAN, REFUSED
 from chaos.record import KEYS
 from chaos.world import LOST
 from winnow.domain.jobs import Kind
-from winnow.storage.tables import Atom, Message, Topic
+from winnow.storage.tables import Message, Topic
+from winnow.storage.tables_of_knowledge import Atom
 
 if TYPE_CHECKING:
     import random

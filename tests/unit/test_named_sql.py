@@ -10,7 +10,7 @@ from pgvector.sqlalchemy import Vector
 from sqlmodel import SQLModel
 
 from winnow.domain.jobs import Kind
-from winnow.storage import tables, tables_of_models, tables_of_sources  # noqa: F401 - registers them
+from winnow.storage import tables, tables_of_knowledge, tables_of_models, tables_of_sources  # noqa: F401 - registers them
 from winnow.storage.embeddables import EMBEDDABLES
 from winnow.storage.named import statement
 

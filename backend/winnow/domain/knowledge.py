@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from winnow.errors import Permanent
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from decimal import Decimal
 
 
 class AtomType(StrEnum):
@@ -28,6 +31,20 @@ class AtomType(StrEnum):
     PATTERN = "pattern"
 
 
+class AtomStatus(StrEnum):
+    """Where an atom stands. Searches find the active ones alone.
+
+    `candidate` is below the cut, `unproven` has no words that prove it; both wait for a person, who accepts or rejects.
+    What is `merged` lives on in the atom that it says the same as.
+    """
+
+    ACTIVE = "active"
+    CANDIDATE = "candidate"
+    UNPROVEN = "unproven"
+    REJECTED = "rejected"
+    MERGED = "merged"
+
+
 class LinkType(StrEnum):
     """How one atom relates to another; read `from TYPE to`: an answer `answers` its question."""
 
@@ -44,27 +61,47 @@ class LinkType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowMessage:
-    """A stored message as an extractor sees it; `importance` is 0 to 1."""
+    """A stored message as an extractor sees it; `importance` is 0 to 1.
+
+    `conversation` is the id of the first message of its conversation, `parent_id` that of the message it answers, and
+    `votes` those for it less those against it.
+    """
 
     id: int
     author: str
     text: str
     sent_at: datetime
     importance: float
+    conversation: int = 0
+    parent_id: int | None = None
+    votes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownAtom:
+    """An atom that is stored already, offered to an extractor so that it can link to it instead of saying it again."""
+
+    id: int
+    type: AtomType
+    title: str
+    content: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A stretch of one channel, in the order it was said.
+    """A stretch of one conversation, in the order it was said; or several short conversations of one channel.
 
     `context` holds the messages just before, for understanding only: nothing is extracted from them. `topic` names
-    what the channel was on about when the window began, when that is known.
+    what the channel was on about when the window began, when that is known; `known` are atoms and `topics` names of
+    topics that may be meant again.
     """
 
     channel: str
     messages: tuple[WindowMessage, ...]
     context: tuple[WindowMessage, ...] = ()
     topic: str | None = None
+    known: tuple[KnownAtom, ...] = ()
+    topics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +115,19 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Words that an extractor gave as a quote of this message, and that are not in it."""
+
+    message_id: int
+    quote: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractedAtom:
-    """One piece of knowledge. `confidence` is 0 to 1; `topic` is the name of one of the extraction's topics."""
+    """One piece of knowledge. `confidence` is 0 to 1; `topic` is the name of one of the extraction's topics.
+
+    Without evidence it is unproven; `claims` then say which messages it was read in, at least one.
+    """
 
     type: AtomType
     title: str
@@ -87,6 +135,7 @@ class ExtractedAtom:
     confidence: float
     evidence: tuple[Evidence, ...]
     topic: str | None = None
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +146,44 @@ class ExtractedLink:
     target: int
     type: LinkType
     confidence: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkToKnown:
+    """`atoms[source] TYPE atom_id`: by index into the extraction's atoms, to the id of an atom that was offered."""
+
+    source: int
+    atom_id: int
+    type: LinkType
+    confidence: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUse:
+    """What an extraction asked of a model. Tokens that its server did not tell count as none; no cost: not known."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: Decimal | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """All that was found in one window. `message_topics` gives the topic's name for each message id that has one."""
+    """All that was found in one window. `message_topics` gives the topic's name for each message id that has one.
+
+    `terms` are the salient terms of topics, by the topic's name, each with its weight: what a topic is known again by.
+    """
 
     atoms: tuple[ExtractedAtom, ...] = ()
     links: tuple[ExtractedLink, ...] = ()
+    links_to_known: tuple[LinkToKnown, ...] = ()
     message_topics: Mapping[int, str] = field(default_factory=dict)
+    terms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    use: ModelUse = field(default_factory=ModelUse)
 
 
 class Extractor(Protocol):
@@ -113,14 +191,33 @@ class Extractor(Protocol):
 
     Raises:
         Transient: the window can be tried again later.
-        Permanent: this window will fail again as it stands.
+        ExtractionFailed: this window will fail again as it stands.
     """
 
     @property
     def name(self) -> str:
-        """Which extractor made an atom, as stored with the run, for example `rules`."""
+        """Which extractor made an atom, as stored with the run: `rules`, `ollama:qwen3:8b`."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Of its rules or its prompt: another one may find other things in the same words."""
         ...
 
     async def extract(self, window: Window) -> Extraction:
-        """Everything found in `window.messages`; each atom quotes at least one of them."""
+        """Everything found in `window.messages`; each atom quotes at least one of them, or is unproven."""
         ...
+
+
+class ExtractionFailed(Permanent):
+    """The extractor found no way through this window.
+
+    Attributes:
+        answer: what the model said last, as it said it; empty without one.
+        use: what was asked of the model for it.
+    """
+
+    def __init__(self, message: str, *, answer: str = "", use: ModelUse | None = None) -> None:
+        super().__init__(message)
+        self.answer = answer
+        self.use = use or ModelUse()

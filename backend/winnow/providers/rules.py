@@ -19,6 +19,11 @@ class RuleExtractor:
         """As stored with each run."""
         return "rules"
 
+    @property
+    def version(self) -> str:
+        """Counted up when the rules find other things."""
+        return "2"
+
     async def extract(self, window: Window) -> Extraction:
         """Everything the rules find in `window.messages`."""
         return await asyncio.to_thread(extract_by_rules, window)

@@ -13,10 +13,8 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
-    ForeignKey,
     Index,
     LargeBinary,
-    SmallInteger,
     Text,
     UniqueConstraint,
     text,
@@ -24,8 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from winnow.domain.knowledge import AtomType, LinkType
-from winnow.storage.columns import ROOM_FOR_UPDATES, id_column, moment, now_column, one_of, reference
+from winnow.storage.columns import ROOM_FOR_UPDATES, id_column, moment, now_column, reference
 
 
 class WithVectors(SQLModel):
@@ -99,130 +96,9 @@ class Topic(WithVectors, table=True):
     id: int | None = Field(default=None, sa_column=id_column())
     name: str = Field(sa_type=Text)
     description: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+    terms: Any = Field(default=None, sa_column=Column("terms", JSONB, nullable=False, server_default=text("'{}'")))
     created_at: datetime | None = Field(default=None, sa_column=now_column("created_at"))
     text_changed_at: datetime | None = Field(default=None, sa_column=now_column("text_changed_at"))
-
-
-class ExtractionRun(SQLModel, table=True):
-    """One window given to one extractor: committed whole, or failed and its messages given back."""
-
-    __tablename__: ClassVar[Any] = "extraction_runs"
-    __table_args__: ClassVar[Any] = (
-        CheckConstraint(one_of("state", ("running", "done", "failed")), name="extraction_runs_state"),
-        Index("extraction_runs_running", "lease_until", postgresql_where=text("state = 'running'")),
-    )
-
-    id: int | None = Field(default=None, sa_column=id_column())
-    source: str = Field(sa_type=Text)
-    channel: str = Field(sa_type=Text)
-    extractor: str = Field(sa_type=Text)
-    state: str = Field(default="running", sa_type=Text, sa_column_kwargs={"server_default": "running"})
-    message_ids: list[int] = Field(sa_column=Column("message_ids", ARRAY(BigInteger), nullable=False))
-    atoms: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
-    topics: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
-    links: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
-    error: str | None = Field(default=None, sa_type=Text)
-    lease_until: datetime | None = Field(default=None, sa_column=moment("lease_until"))
-    started_at: datetime | None = Field(default=None, sa_column=now_column("started_at"))
-    finished_at: datetime | None = Field(default=None, sa_column=moment("finished_at"))
-
-
-class ExtractionQueueEntry(SQLModel, table=True):
-    """A message no committed run has read yet; `run_id` is set while a run has it in hand.
-
-    `failures` counts the runs that failed with it by a fault of their own; at three it is left aside.
-    """
-
-    __tablename__: ClassVar[Any] = "extraction_queue"
-    __table_args__: ClassVar[Any] = (Index("extraction_queue_run", "run_id"),)
-
-    message_id: int = Field(
-        sa_column=Column(
-            "message_id",
-            BigInteger,
-            ForeignKey("messages.id", ondelete="CASCADE"),
-            primary_key=True,
-            autoincrement=False,
-        )
-    )
-    run_id: int | None = Field(
-        default=None, sa_column=reference("run_id", "extraction_runs.id", nullable=True, ondelete="SET NULL")
-    )
-    failures: int = Field(
-        default=0, sa_column=Column("failures", SmallInteger, nullable=False, server_default=text("0"))
-    )
-
-
-class Atom(WithVectors, table=True):
-    """One typed piece of knowledge; a type never holds the same content twice."""
-
-    __tablename__: ClassVar[Any] = "atoms"
-    __table_args__: ClassVar[Any] = (
-        Index("atoms_identity", "type", text("md5(lower(content))"), unique=True),
-        CheckConstraint(one_of("type", AtomType), name="atoms_type"),
-        CheckConstraint(one_of("status", ("active", "unproven", "rejected")), name="atoms_status"),
-        CheckConstraint("confidence BETWEEN 0 AND 1", name="atoms_confidence"),
-        Index("atoms_without_vector", "id", postgresql_where=text("embedding IS NULL")),
-        Index("atoms_truncated", "id", postgresql_where=text("embedded_characters IS NOT NULL")),
-        Index("atoms_topic", "topic_id"),
-        Index("atoms_run", "run_id"),  # else a run that is forgotten reads the whole table for its foreign key
-        ROOM_FOR_UPDATES,
-    )
-
-    id: int | None = Field(default=None, sa_column=id_column())
-    type: str = Field(sa_type=Text)
-    title: str = Field(sa_type=Text)
-    content: str = Field(sa_type=Text)
-    confidence: float = Field(sa_type=REAL, sa_column_kwargs={"server_default": text("1")})
-    status: str = Field(default="active", sa_type=Text, sa_column_kwargs={"server_default": "active"})
-    topic_id: int | None = Field(
-        default=None, sa_column=reference("topic_id", "topics.id", nullable=True, ondelete="SET NULL")
-    )
-    run_id: int | None = Field(
-        default=None, sa_column=reference("run_id", "extraction_runs.id", nullable=True, ondelete="SET NULL")
-    )
-    created_at: datetime | None = Field(default=None, sa_column=now_column("created_at"))
-    text_changed_at: datetime | None = Field(default=None, sa_column=now_column("text_changed_at"))
-
-
-class AtomLink(SQLModel, table=True):
-    """`source_id` TYPE `target_id`: an answer `answers` its question."""
-
-    __tablename__: ClassVar[Any] = "atom_links"
-    __table_args__: ClassVar[Any] = (
-        CheckConstraint(one_of("type", LinkType), name="atom_links_type"),
-        CheckConstraint("source_id <> target_id", name="atom_links_not_to_itself"),
-        Index("atom_links_target", "target_id"),
-    )
-
-    source_id: int = Field(
-        sa_column=Column("source_id", BigInteger, ForeignKey("atoms.id", ondelete="CASCADE"), primary_key=True)
-    )
-    target_id: int = Field(
-        sa_column=Column("target_id", BigInteger, ForeignKey("atoms.id", ondelete="CASCADE"), primary_key=True)
-    )
-    type: str = Field(sa_column=Column("type", Text, primary_key=True))
-    confidence: float = Field(sa_type=REAL, sa_column_kwargs={"server_default": text("1")})
-
-
-class AtomEvidence(SQLModel, table=True):
-    """The exact words an atom rests on: characters `start_char` to `end_char` of the message's text."""
-
-    __tablename__: ClassVar[Any] = "atom_evidence"
-    __table_args__: ClassVar[Any] = (
-        CheckConstraint("0 <= start_char AND start_char < end_char", name="atom_evidence_span"),
-        Index("atom_evidence_message", "message_id"),
-    )
-
-    atom_id: int = Field(
-        sa_column=Column("atom_id", BigInteger, ForeignKey("atoms.id", ondelete="CASCADE"), primary_key=True)
-    )
-    message_id: int = Field(
-        sa_column=Column("message_id", BigInteger, ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True)
-    )
-    start_char: int = Field(primary_key=True)
-    end_char: int = Field(primary_key=True)
-    quote: str = Field(sa_type=Text)
 
 
 class Counter(SQLModel, table=True):

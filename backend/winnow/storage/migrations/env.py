@@ -8,7 +8,7 @@ from alembic import context
 from pgvector.sqlalchemy import Vector
 from sqlmodel import SQLModel
 
-from winnow.storage import tables, tables_of_models, tables_of_sources  # noqa: F401 - registers them
+from winnow.storage import tables, tables_of_knowledge, tables_of_models, tables_of_sources  # noqa: F401 - registers them
 
 
 def _alembics_own(obj: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
