@@ -92,6 +92,11 @@ class TimedExtractor:
         """The inner one's."""
         return self._inner.name
 
+    @property
+    def version(self) -> str:
+        """The inner one's."""
+        return self._inner.version
+
     async def extract(self, window: Window) -> Extraction:
         """What the inner one finds."""
         self.windows += 1

@@ -136,6 +136,7 @@ class SteeredExtractor:
     during: Callable[[Window], Awaitable[None]] | None = None
     windows: list[Window] = field(default_factory=list)
     name: str = "steered"
+    version: str = "1"
 
     async def extract(self, window: Window) -> Extraction:
         self.windows.append(window)
