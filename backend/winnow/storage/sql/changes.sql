@@ -106,6 +106,12 @@ WITH empty AS (
 ), gone AS (DELETE FROM topics p USING empty WHERE p.id = empty.id)
 SELECT count(*) AS topics, coalesce(sum(vectors), 0)::bigint AS vectors, coalesce(sum(jobs), 0)::bigint AS jobs FROM empty
 
+-- Whoever stores messages just now and has looked what was forgotten, before this is noted, has stored them when this
+-- returns; who comes later looks when it is noted. For each that stores messages holds this table (it notes titles of
+-- channels in the same statement) from before its look until its end; readers and dumps do not wait.
+-- name: wait_for_writers
+LOCK TABLE channels IN SHARE ROW EXCLUSIVE MODE
+
 -- What these messages are called for ever, to be told again when they come again. $1 ids.
 -- name: remember_forgotten
 INSERT INTO forgotten_messages (identity)
