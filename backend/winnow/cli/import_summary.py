@@ -122,6 +122,7 @@ def _show_fates(report: ImportReport) -> None:
     fates = {
         "stored before the import was interrupted": report.resumed,
         "changed, for they had been edited": report.changed,
+        "whose times were put right, for they were read in another zone before": report.retimed,
         "left out, for their channel is switched off or keeps nothing so old": report.off,
         "left out, for they were forgotten on purpose": report.forgotten,
     }

@@ -38,7 +38,12 @@ def import_command(
         typer.Argument(help=f"What they are is seen in them: {UNDERSTOOD}."),
     ],
     channel: Annotated[str | None, typer.Option(help="Channel, where the file names none.")] = None,
-    timezone: Annotated[str, typer.Option(help="Zone of times without one, for example Europe/Berlin.")] = "UTC",
+    timezone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ZONE", help="Zone of times without one, for example Europe/Berlin; known ones are put right. [UTC]"
+        ),
+    ] = None,
     day: Annotated[
         datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Day, where the file names none.")
     ] = None,
@@ -50,7 +55,8 @@ def import_command(
     settings = settings_for(data_dir=data_dir)
 
     async def main() -> ImportReport:
-        how = How(channel=channel, timezone=_zone(timezone), day=day.date() if day else None)
+        zone, named = _zone(timezone or "UTC"), timezone is not None
+        how = How(channel=channel, timezone=zone, zone_named=named, day=day.date() if day else None)
         return await (_survey if dry_run else _import)(settings, files, how)
 
     report = run(main)

@@ -18,7 +18,7 @@ from winnow.domain.messages import MAX_TEXT_CHARACTERS, YEARS, Details, Incoming
 from winnow.errors import InvalidInput
 from winnow.sources.base import ContentIds, Item, Line, Reading, Tally, decode, lines_of
 from winnow.sources.csv_columns import Columns, columns_of
-from winnow.sources.local_times import DateOrders, LocalTimes, Order, date_of, hour_of_day
+from winnow.sources.local_times import DateOrders, LocalTimes, Order, as_written, date_of, hour_of_day
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,6 +175,7 @@ class _Table:
         self._columns = columns
         self._tally = tally
         self._ids = ContentIds()
+        self._zone = timezone
         self._times = LocalTimes(timezone)
         self._order = Order.DAY_FIRST
         self._local = False
@@ -253,7 +254,7 @@ class _Table:
         where = channel or self._channel
         external_id = told.get("id", "").strip()
         if not external_id:
-            external_id = self._ids.next_of(where, sent_at.isoformat(), author, text)
+            external_id = self._ids.next_of(where, as_written(sent_at, self._zone), author, text)
         return IncomingMessage(
             source="csv",
             channel=where,
