@@ -136,7 +136,8 @@ def _reasons(counted: Counter[str]) -> str:
     shown = counted.most_common(REASONS_SHOWN)
     told = ", ".join(f"{number:,} {reason}" for reason, number in shown)
     rest = counted.total() - sum(number for _, number in shown)
-    return f"{told}, {rest:,} of {len(counted) - len(shown):,} other kinds" if rest else told
+    kinds = len(counted) - len(shown)
+    return f"{told}, {rest:,} of {kinds:,} more kinds (--json names them)" if rest else told
 
 
 def _units(report: ImportReport) -> str:

@@ -140,7 +140,7 @@ class FileImport:
         *,
         size: int,
         name: bytes,
-        zone: tzinfo | None,
+        zone: tzinfo | None = None,
     ) -> None:
         self._path = path
         self._reading = reading

@@ -88,7 +88,9 @@ def read_csv(path: Readable, *, channel: str | None = None, timezone: dt.tzinfo 
     if columns.missing:
         lacking = " and no column ".join(columns.missing)
         names = ", ".join(name.strip()[:40] for name in columns.header[:20])
-        raise InvalidInput(f"{path} has no column {lacking}; its header names {names}, docs/formats.md what is needed")
+        raise InvalidInput(
+            f"{path} has no column {lacking}; its header names {names}; docs/formats.md says what is needed"
+        )
     tally = Tally()
     table = _Table(path=path, columns=columns, channel=channel, timezone=timezone, tally=tally)
     return Reading(path=path, format_name="csv", items=table.items(), tally=tally)
