@@ -94,7 +94,7 @@ def _words(one: ChannelRecord) -> Text:
 
 @app.command("set")
 def set_command(
-    source: Annotated[str, typer.Argument(help="Where it is from: telegram, slack, irc, …")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Where it is from: telegram, slack, irc, …")],
     channel: Annotated[str, typer.Argument(metavar="CHANNEL|TITLE", help="Its identity or its title.")],
     mode: Annotated[
         Mode | None,

@@ -35,9 +35,9 @@ def add_commands(app: typer.Typer) -> None:
 def import_command(
     files: Annotated[
         list[Path],
-        typer.Argument(help=f"What they are is seen in them: {UNDERSTOOD}."),
+        typer.Argument(metavar="FILE...", help=f"What they are is seen in them: {UNDERSTOOD}."),
     ],
-    channel: Annotated[str | None, typer.Option(help="Channel, where the file names none.")] = None,
+    channel: Annotated[str | None, typer.Option(metavar="NAME", help="Channel, where the file names none.")] = None,
     timezone: Annotated[
         str | None,
         typer.Option(
@@ -45,7 +45,8 @@ def import_command(
         ),
     ] = None,
     day: Annotated[
-        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Day, where the file names none.")
+        datetime | None,
+        typer.Option("--date", metavar="YYYY-MM-DD", formats=["%Y-%m-%d"], help="Day, where the file names none."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, say what it is, store nothing.")] = False,
     data_dir: DataDir = None,
