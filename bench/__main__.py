@@ -34,6 +34,7 @@ BENCHMARKS = (
     "backfilling",
     "backlog",
     "imports",
+    "one_author",
     "formats",
     "ingest",
     "webhook",

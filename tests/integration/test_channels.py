@@ -12,12 +12,12 @@ from plugins.pipeline import add_messages, incoming
 from winnow.domain.jobs import Lane
 from winnow.domain.messages import ChannelMode
 from winnow.errors import ChannelNotFound, InvalidInput
-from winnow.pipeline.channels import Channelling, set_channel
+from winnow.pipeline.channels import Channelling, reset_channel, set_channel
 from winnow.pipeline.extract import Extracted, extract_knowledge
 from winnow.pipeline.housekeeping import remove_overdue
 from winnow.pipeline.ingest import ingest
 from winnow.pipeline.sweep import Sweeper
-from winnow.storage.channels import Choice, list_channels
+from winnow.storage.channels import Choice, follow_channel, list_channels
 from winnow.storage.messages import Fate
 
 if TYPE_CHECKING:
@@ -62,6 +62,41 @@ async def test_what_cannot_be_meant_is_refused(channelling: Channelling, units: 
         await set_channel(channelling, "test", "a", Choice(keep=True, keep_days=0))
     with pytest.raises(ChannelNotFound):
         await set_channel(channelling, "test", "nobody", Choice())
+
+
+async def test_what_was_chosen_is_taken_back_as_if_nobody_had_chosen(
+    channelling: Channelling, database: Database, units: UnitsOfWork, sql: asyncpg.Connection
+) -> None:
+    await ingest(units, [incoming(1), incoming(2, channel="-100", channel_title="The team")], lane=Lane.LIVE)
+    for name in ("#team", "The team"):
+        chosen = Choice(mode=ChannelMode.OFF, local_only=True, keep=True, keep_days=30_000)
+        await set_channel(channelling, "test", name, chosen)
+        done = (await reset_channel(channelling, "test", name)).channel
+        assert (done.mode, done.local_only, done.keep_days, done.messages) == (ChannelMode.ON, False, None, 1)
+    assert [row["channel"] for row in await sql.fetch("SELECT channel FROM channels")] == ["-100"]
+    with pytest.raises(ChannelNotFound):
+        await reset_channel(channelling, "test", "nobody")
+
+
+async def test_a_channel_goes_on_under_another_identity_with_what_was_chosen(
+    channelling: Channelling, database: Database, units: UnitsOfWork
+) -> None:
+    await ingest(units, [incoming(1, channel="-5", channel_title="The team")], lane=Lane.LIVE)
+    await set_channel(channelling, "test", "-5", Choice(local_only=True, keep=True, keep_days=30_000))
+    await set_channel(channelling, "test", "-1007", Choice(mode=ChannelMode.SEARCH))
+    for now in ("-1005", "-1006", "-1007"):
+        if now == "-1006":
+            await ingest(units, [incoming(2, channel=now, channel_title="New title")], lane=Lane.LIVE)
+        await follow_channel(database, "test", "-5", now=now)
+    await follow_channel(database, "test", "-6", now="-1008")
+    found = {one.channel: one for one in await list_channels(database, limit=10)}
+    told = {name: (one.title, one.mode.value, one.local_only, one.keep_days) for name, one in found.items()}
+    assert told == {
+        "-5": ("The team", "on", True, 30_000),
+        "-1005": ("The team", "on", True, 30_000),
+        "-1006": ("New title", "on", True, 30_000),
+        "-1007": ("", "search", False, None),
+    }
 
 
 async def test_a_channel_for_searching_is_not_extracted_until_it_is_again(

@@ -198,6 +198,21 @@ async def test_noise_leaves_the_queue_and_comes_back_when_people_vote_for_it(
     assert ids[0] in [row[0] for row in await sql.fetch("SELECT message_id FROM extraction_queue")]
 
 
+async def test_what_was_read_and_is_voted_down_and_up_again_is_not_read_twice(
+    scoring: Scoring, extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection
+) -> None:
+    units = extracting.units
+    (row,) = await store(units, incoming(1, "lunch is at noon", author="ann"))
+    await score_messages(scoring, [row])
+    await extract_knowledge(extracting, [row], lane=Lane.LIVE)
+    assert len(extractor.windows) == 1
+    for first, sign, is_noise in ((100, "-1", True), (200, "+1", False)):
+        votes = [incoming(first + person, sign, author=f"p{person}", reply_to="1") for person in range(9)]
+        await score_messages(scoring, await store(units, *votes))
+        assert await sql.fetchval("SELECT signal = 'noise' FROM messages WHERE id = $1", row) is is_noise
+    assert await sql.fetchval("SELECT count(*) FROM extraction_queue WHERE message_id = $1", row) == 0
+
+
 async def test_what_is_deleted_meanwhile_is_in_nobody_s_way(
     scoring: Scoring, units: UnitsOfWork, sql: asyncpg.Connection
 ) -> None:

@@ -126,6 +126,27 @@ async def test_a_channel_is_chosen(http: httpx.AsyncClient) -> None:
         assert (await http.patch(CHANNELS, json={"source": "api", "channel": "team"} | wrong)).status_code == 422
 
 
+async def test_messages_of_a_channel_are_found_by_its_title_too(
+    http: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
+    assert (await http.post(MESSAGES, json=message(1))).status_code == 201
+    await sql.execute("INSERT INTO channels (source, channel, title) VALUES ('api', 'team', 'The Team')")
+    for name, count in (("team", 1), ("The Team", 1), ("Another", 0)):
+        assert len((await http.get(MESSAGES, params={"channel": name})).json()["items"]) == count
+
+
+async def test_edits_of_telegram_are_shown_to_the_second_that_it_tells(
+    http: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
+    for number, source in enumerate(("telegram", "api")):
+        await http.post(MESSAGES, json=message(number) | {"source": source})
+    await sql.execute("UPDATE messages SET edited_at = '2026-01-31T09:30:00.000123Z'")
+    items = (await http.get(MESSAGES)).json()["items"]
+    assert {one["source"]: one["edited_at"] for one in items} == {
+        "telegram": "2026-01-31T09:30:00Z", "api": "2026-01-31T09:30:00.000123Z"
+    }  # fmt: skip
+
+
 async def test_the_same_key_and_body_do_nothing_again(http: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
     nameless = [{"channel": "team", "text": "hello"}, {"channel": "team", "text": "hello"}]
     key = {"Idempotency-Key": "k 1".replace(" ", "-")}
@@ -160,13 +181,15 @@ async def test_the_same_request_beside_itself_is_one(
     assert await sql.fetchval("SELECT count(*) FROM messages") == 1
 
 
-async def test_a_refusal_is_repeated_too(http: httpx.AsyncClient) -> None:
-    await http.post(MESSAGES, json=message(1))
+async def test_what_was_refused_is_tried_anew(http: httpx.AsyncClient) -> None:
     key = {"Idempotency-Key": "refused"}
-    answers = [await http.post(MESSAGES, json=message(1, "other"), headers=key) for _ in range(2)]
-    assert {(one.status_code, one.content, one.headers["content-type"]) for one in answers} == {
-        (409, answers[0].content, "application/problem+json")
-    }
+    channel = {"source": "api", "channel": "team"}
+    await http.patch(CHANNELS, json=channel | {"mode": "off"})
+    assert (await http.post(MESSAGES, json=message(1), headers=key)).status_code == 409
+    await http.patch(CHANNELS, json=channel | {"mode": "on"})
+    stored = await http.post(MESSAGES, json=message(1), headers=key)
+    assert (stored.status_code, "Idempotent-Replayed" in stored.headers) == (201, False)
+    assert (await http.post(MESSAGES, json=message(1), headers=key)).headers["Idempotent-Replayed"] == "true"
 
 
 async def test_one_caller_does_not_see_the_answers_of_another(database_url: str, database: Database) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+from typing_extensions import override
 
 from plugins.pipeline import RecordingDispatcher, incoming, winnow_over
 from winnow.domain.jobs import Lane
@@ -16,7 +18,8 @@ from winnow.domain.scoring import model_score, score
 from winnow.errors import InvalidSettings
 from winnow.pipeline.ingest import ingest
 from winnow.pipeline.score import Scoring, score_messages
-from winnow.pipeline.score_by_model import RULES_INSTEAD, ModelScorer
+from winnow.pipeline.score_by_model import REST_SECONDS, RULES_INSTEAD, ModelScorer, Rest
+from winnow.providers.base import Completion, LanguageModel
 from winnow.providers.factory import build_language_model, check_embedder, provider_of_settings
 from winnow.settings import Settings
 from winnow.storage.extraction import ExtractionStore
@@ -118,6 +121,81 @@ async def test_a_server_in_trouble_keeps_nobody_waiting(
     await score_messages(scoring, await store(scoring, *TEXTS))
     assert await importances(sql) == pytest.approx(BY_RULES)
     assert await instead(sql) == 3
+
+
+class SilentModel(LanguageModel):
+    """Never answers; `asked` counts how often it was to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    @property
+    @override
+    def name(self) -> str:
+        return "silent"
+
+    @override
+    async def complete(self, **_given: Any) -> Completion:
+        self.asked += 1
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    @override
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def test_a_model_that_hangs_holds_up_no_live_message_and_is_left_alone_for_a_minute(
+    scoring: Scoring, database: Database, sql: asyncpg.Connection
+) -> None:
+    now, silent = [100.0], SilentModel()
+    rest = Rest(clock=lambda: now[0])
+    scorer = ModelScorer(model=silent, is_remote=False, database=database, deadline_seconds=0.01, rest=rest)
+    tools = replace(scoring, model=scorer)
+    ids = await store(tools, *(f"words number {number}" for number in range(60)))
+    await score_messages(tools, ids[:50], lane=Lane.LIVE)
+    assert silent.asked == 1
+    await score_messages(tools, ids[50:55], lane=Lane.LIVE)
+    assert silent.asked == 1
+    assert await instead(sql) == 55
+    now[0] += REST_SECONDS
+    await score_messages(tools, ids[55:], lane=Lane.LIVE)
+    assert silent.asked == 2
+    assert None not in await importances(sql)
+
+
+async def test_a_server_in_trouble_is_left_alone_and_one_that_talks_rubbish_is_asked_again(
+    scoring: Scoring, ollama_chat_server: OllamaChatServer, sql: asyncpg.Connection
+) -> None:
+    now = [100.0]
+    assert scoring.model is not None
+    tools = replace(scoring, model=replace(scoring.model, rest=Rest(clock=lambda: now[0])))
+    ids = await store(tools, *(f"words number {number}" for number in range(30)))
+    ollama_chat_server.chat_answers = lambda _prompt: "no"
+    await score_messages(tools, ids[:1])
+    ollama_chat_server.chat_answers = answer
+    await score_messages(tools, ids[1:2])
+    assert (await instead(sql), len(ollama_chat_server.read)) == (1, 2)
+    ollama_chat_server.behave("broken")
+    await score_messages(tools, ids[2:3])
+    ollama_chat_server.behave(None)
+    for lane in Lane:
+        await score_messages(tools, ids[3:4] if lane is Lane.LIVE else ids[4:5], lane=lane)
+    assert await instead(sql) == 4
+    now[0] += REST_SECONDS
+    await score_messages(tools, ids[5:6])
+    assert await instead(sql) == 4
+
+
+def test_what_was_only_too_slow_for_a_hurry_may_take_its_time_otherwise() -> None:
+    now = [0.0]
+    rest = Rest(clock=lambda: now[0])
+    rest.begin(hurry=True)
+    assert (rest.holds(hurry=True), rest.holds(hurry=False)) == (True, False)
+    rest.begin(hurry=False)
+    assert (rest.holds(hurry=True), rest.holds(hurry=False)) == (True, True)
+    now[0] += REST_SECONDS
+    assert (rest.holds(hurry=True), rest.holds(hurry=False)) == (False, False)
 
 
 @pytest.mark.parametrize(("is_remote", "asked"), [(True, 0), (False, 1)])

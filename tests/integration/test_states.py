@@ -55,6 +55,18 @@ async def test_each_state_is_counted(extracting: Extracting, database: Database,
     }  # fmt: skip
 
 
+async def test_what_others_wrote_as_noise_without_a_score_is_counted_once(
+    database: Database, sql: asyncpg.Connection
+) -> None:
+    ids = await add_messages(sql, ["one", "two", "three"])
+    await sql.execute("UPDATE messages SET signal = 'noise', importance = NULL WHERE id = ANY($1)", ids[:2])
+    await sql.execute("INSERT INTO extraction_queue (message_id, failures) VALUES ($1, 3) ON CONFLICT (message_id) "
+                      "DO UPDATE SET failures = 3", ids[1])  # fmt: skip
+    states = await message_states(database)
+    assert states == await recount(sql)
+    assert (states["received"], states["failed"], states["noise"]) == (1, 1, 0)
+
+
 async def test_they_add_up_while_everything_happens(
     extracting: Extracting, extractor: SteeredExtractor, database: Database, sql: asyncpg.Connection
 ) -> None:

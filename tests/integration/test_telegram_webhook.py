@@ -240,3 +240,18 @@ async def test_while_the_database_is_away_telegram_is_asked_to_send_again(
         assert (answer.status_code, answer.headers.get("Retry-After")) == (503, "5"), answer.text
         assert await outcome(http, update()) == "new"
     assert await counted(sql) == {"other_kind": 1}
+
+
+async def test_a_group_that_becomes_a_supergroup_is_followed(
+    database_url: str, nats_server: NatsServer, sql: asyncpg.Connection
+) -> None:
+    old, new = {"id": -599, "type": "group", "title": "Ops"}, {"id": -1001555, "type": "supergroup", "title": "Ops"}
+    async with served(database_url, nats_server.url, telegram_chats="-599") as http:
+        assert await outcome(http, update(1, chat=old)) == "new"
+        assert await outcome(http, update(2, chat=new)) == "other_chat"
+        await sql.execute("UPDATE channels SET local_only = true, keep_days = 30000 WHERE channel = '-599'")
+        assert await outcome(http, update(3, None, chat=old, migrate_to_chat_id=-1001555)) == "migrated"
+        row = await sql.fetchrow("SELECT title, local_only, keep_days FROM channels WHERE channel = '-1001555'")
+        assert tuple(row) == ("Ops", True, 30000)
+        assert await outcome(http, update(4, chat=new)) == "new"
+        assert await outcome(http, update(5, chat={"id": -7, "type": "group"})) == "other_chat"

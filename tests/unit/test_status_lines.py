@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -150,3 +151,14 @@ def test_json_says_the_same_and_steers_no_terminal() -> None:
 
 def test_numbers_are_told_as_people_do() -> None:
     assert [counted(number, "messages") for number in (0, 1, 2000)] == ["0 messages", "1 message", "2,000 messages"]
+
+
+def test_what_was_left_out_of_telegram_is_told_with_its_reasons() -> None:
+    overview = state(embedded=5)
+    events = {"telegram.ignored.service": 2, "telegram.ignored.other_chat": 1, "hook.failed": 4}
+    counted_out = replace(overview, knowledge=replace(overview.knowledge, events=events))
+    out = io.StringIO()
+    show_overview(Console(file=out, width=120), counted_out)
+    assert "3 updates left out: 1 other chat, 2 service" in out.getvalue()
+    show_overview(Console(file=(silent := io.StringIO()), width=120), overview)
+    assert "left out" not in silent.getvalue()

@@ -137,7 +137,7 @@ def _add_knowledge_routes(app: FastAPI, winnow: Winnow) -> None:
 
     @app.get("/api/v1/messages", summary="Messages, newest first")
     async def messages(
-        channel: str | None = None,
+        channel: Annotated[str | None, Query(description="Its identity, or its title.")] = None,
         author: Annotated[str | None, Query(description="A name, or the source's own id.")] = None,
         state: MessageState | None = None,
         before: Before = LAST,

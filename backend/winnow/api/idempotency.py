@@ -32,7 +32,9 @@ IdempotencyKey = Annotated[
         max_length=MOST_KEY_CHARACTERS,
         pattern="^[\\x21-\\x7e]+$",
         description="Made up by you, new for each request. The same key with the same body does nothing again within "
-        "24 hours, and is answered as it was the first time; with another body it is refused.",
+        "24 hours, and is answered as it was the first time; with another body it is refused. What was refused is "
+        "tried anew. Each API key has its own; where no API keys are asked for, all callers share them: make up "
+        "long ones.",
     ),
 ]
 
@@ -64,6 +66,8 @@ class Idempotency:
             if known is not None:
                 return _again(known, digest)
             response = await work(lambda place: _made_up(caller, key, digest, place))
+            if response.status_code >= HTTPStatus.BAD_REQUEST:  # which may be answered otherwise the next time
+                return response
             return await self._noted(caller, key, digest, response)
 
     async def _noted(self, caller: str, key: str, digest: bytes, response: Response) -> Response:

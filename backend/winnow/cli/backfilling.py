@@ -46,11 +46,14 @@ def backfill_command(
         bool, typer.Option("--dry-run", help="Only count, and estimate what it takes; change nothing.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, max=2048, help="Rows in one task.")] = 100,
-    kinds: Annotated[str, typer.Option(help="Which kinds, separated by commas.")] = ",".join(Kind),
+    kinds: Annotated[str, typer.Option(metavar="KINDS", help="Which kinds, separated by commas.")] = ",".join(Kind),
     limit: Annotated[int | None, typer.Option(min=1, help="Most rows.")] = None,
     inline: Annotated[bool, typer.Option("--inline", help="Embed in this process, without workers.")] = False,
     budget: Annotated[
-        str | None, typer.Option(help="Stop before more is spent: money as 5usd, or tokens as 500000, 500k or 2M.")
+        str | None,
+        typer.Option(
+            metavar="MONEY|TOKENS", help="Stop before more is spent: money as 5usd, or tokens as 500000, 500k or 2M."
+        ),
     ] = None,
     sample: Annotated[
         bool | None,

@@ -18,7 +18,7 @@ from winnow.cli.running import console, errors, print_json, run, settings_for
 from winnow.cli.using import using
 from winnow.domain.messages import ChannelMode
 from winnow.errors import InvalidInput
-from winnow.pipeline.channels import set_channel, too_old
+from winnow.pipeline.channels import reset_channel, set_channel, too_old
 from winnow.storage.channels import Choice, list_channels
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _words(one: ChannelRecord) -> Text:
 
 @app.command("set")
 def set_command(
-    source: Annotated[str, typer.Argument(help="Where it is from: telegram, slack, irc, …")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Where it is from: telegram, slack, irc, …")],
     channel: Annotated[str, typer.Argument(metavar="CHANNEL|TITLE", help="Its identity or its title.")],
     mode: Annotated[
         Mode | None,
@@ -135,6 +135,27 @@ def set_command(
         errors.print(f"{counted(done.in_hand, 'texts')} were in a worker's hand in this moment, and may have been sent")
     if not done.channel.messages:
         errors.print("nothing is stored of this channel yet; is it the right one? see: winnow channels list")
+
+
+@app.command("reset")
+def reset_command(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Where it is from: telegram, slack, irc, …")],
+    channel: Annotated[str, typer.Argument(metavar="CHANNEL|TITLE", help="Its identity or its title.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take back what was chosen for a channel: everything is done with its messages, and they are kept for ever."""
+    settings = settings_for(data_dir=data_dir)
+
+    async def main() -> Chosen:
+        async with using(settings, queue=False) as winnow:
+            return await reset_channel(winnow.channelling(), source, channel)
+
+    done = run(main)
+    if as_json:
+        print_json(ChangedChannelOut(**asdict(done.channel), in_hand=done.in_hand).model_dump(mode="json"))
+    else:
+        _show([done.channel])
 
 
 async def _too_old(settings: Settings, source: str, channel: str, keep: str) -> int:

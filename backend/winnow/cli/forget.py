@@ -32,17 +32,25 @@ def add_commands(app: typer.Typer) -> None:
 def forget_command(
     message: Annotated[
         list[int] | None,
-        typer.Option("--message", min=1, max=LAST_ID, help="A message by its id; may be given several times."),
+        typer.Option(
+            "--message", metavar="ID", min=1, max=LAST_ID, help="A message by its id; may be given several times."
+        ),
     ] = None,
     author: Annotated[
-        str | None, typer.Option(help="All that somebody said: the name as shown, or the source's id of the author.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="All that somebody said: the name as shown, or the source's id of the author."
+        ),
     ] = None,
     channel: Annotated[
         str | None,
-        typer.Option(help="All of a channel, by id or title (with --source); with --author, what was said there."),
+        typer.Option(
+            metavar="CHANNEL|TITLE",
+            help="All of a channel, by id or title (with --source); with --author, what was said there.",
+        ),
     ] = None,
     source: Annotated[
-        str | None, typer.Option(help="Where the channel is from, as `winnow channels list` says.")
+        str | None, typer.Option(metavar="SOURCE", help="Where the channel is from, as `winnow channels list` says.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

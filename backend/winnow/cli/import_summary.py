@@ -122,6 +122,7 @@ def _show_fates(report: ImportReport) -> None:
     fates = {
         "stored before the import was interrupted": report.resumed,
         "changed, for they had been edited": report.changed,
+        "whose times were put right, for they were read in another zone before": report.retimed,
         "left out, for their channel is switched off or keeps nothing so old": report.off,
         "left out, for they were forgotten on purpose": report.forgotten,
     }
@@ -135,7 +136,8 @@ def _reasons(counted: Counter[str]) -> str:
     shown = counted.most_common(REASONS_SHOWN)
     told = ", ".join(f"{number:,} {reason}" for reason, number in shown)
     rest = counted.total() - sum(number for _, number in shown)
-    return f"{told}, {rest:,} of {len(counted) - len(shown):,} other kinds" if rest else told
+    kinds = len(counted) - len(shown)
+    return f"{told}, {rest:,} of {kinds:,} more kinds (--json names them)" if rest else told
 
 
 def _units(report: ImportReport) -> str:

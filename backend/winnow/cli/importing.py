@@ -35,12 +35,18 @@ def add_commands(app: typer.Typer) -> None:
 def import_command(
     files: Annotated[
         list[Path],
-        typer.Argument(help=f"What they are is seen in them: {UNDERSTOOD}."),
+        typer.Argument(metavar="FILE...", help=f"What they are is seen in them: {UNDERSTOOD}."),
     ],
-    channel: Annotated[str | None, typer.Option(help="Channel, where the file names none.")] = None,
-    timezone: Annotated[str, typer.Option(help="Zone of times without one, for example Europe/Berlin.")] = "UTC",
+    channel: Annotated[str | None, typer.Option(metavar="NAME", help="Channel, where the file names none.")] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ZONE", help="Zone of times without one, for example Europe/Berlin; known ones are put right. [UTC]"
+        ),
+    ] = None,
     day: Annotated[
-        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Day, where the file names none.")
+        datetime | None,
+        typer.Option("--date", metavar="YYYY-MM-DD", formats=["%Y-%m-%d"], help="Day, where the file names none."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, say what it is, store nothing.")] = False,
     data_dir: DataDir = None,
@@ -50,7 +56,8 @@ def import_command(
     settings = settings_for(data_dir=data_dir)
 
     async def main() -> ImportReport:
-        how = How(channel=channel, timezone=_zone(timezone), day=day.date() if day else None)
+        zone, named = _zone(timezone or "UTC"), timezone is not None
+        how = How(channel=channel, timezone=zone, zone_named=named, day=day.date() if day else None)
         return await (_survey if dry_run else _import)(settings, files, how)
 
     report = run(main)

@@ -26,7 +26,7 @@ app = typer.Typer(help="API keys: asked for when the API listens beyond loopback
 
 @app.command("create")
 def create_command(
-    name: Annotated[str, typer.Argument(help="Whose key it is, or what it is for.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is, or what it is for.")],
     scope: Annotated[
         list[Scope], typer.Option(help="read finds, write brings messages in, admin does all; may be given twice.")
     ] = [Scope.READ],  # noqa: B006 - Typer copies it
@@ -72,7 +72,7 @@ def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 @app.command("revoke")
 def revoke_command(
-    name: Annotated[str, typer.Argument(help="The key's name, or its number.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The key's name, or its number.")],
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:

@@ -304,6 +304,7 @@ def _warn_of_setting(winnow: Winnow, identity: str) -> None:
 @app.command("back")
 def back_command(yes: Yes = False, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Search with the model from before again; rows written since are embedded with it by and by."""
+    yes = yes or run(lambda: _previous(settings_for(data_dir=data_dir))) is None  # then there is nothing to ask about
     _change(change_back, "{} embeds and searches again", "go back to the model from before?", yes, data_dir, as_json)
 
 
@@ -317,14 +318,8 @@ def cancel_command(yes: Yes = False, data_dir: DataDir = None, as_json: AsJson =
 @app.command("forget")
 def forget_command(yes: Yes = False, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Give up the vectors of the model from before, for the room they take; then there is no way back to it."""
-    settings = settings_for(data_dir=data_dir)
-
-    async def previous() -> Space | None:
-        async with using(settings, queue=False) as winnow:
-            return (await winnow.spaces.all()).get(Role.PREVIOUS)
-
     question = "give up the vectors of the model from before?"
-    if not yes and (space := run(previous)):
+    if not yes and (space := run(lambda: _previous(settings_for(data_dir=data_dir)))):
         question = (
             f"give up the vectors of {space.name}? Processes with WINNOW_EMBEDDER={space.identity} will not start "
             "any more"
@@ -359,3 +354,8 @@ def _tell(facts: dict[str, object], sentence: str, *, as_json: bool) -> None:
         print_json(facts)
     else:
         console.print(sentence, markup=False, soft_wrap=True)
+
+
+async def _previous(settings: Settings) -> Space | None:
+    async with using(settings, queue=False) as winnow:
+        return (await winnow.spaces.all()).get(Role.PREVIOUS)

@@ -9,6 +9,6 @@ import typer
 
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Folder of the embedded servers' data.", show_default=False),
+    typer.Option("--data-dir", metavar="FOLDER", help="Folder of the embedded servers' data.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]

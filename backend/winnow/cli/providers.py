@@ -57,10 +57,10 @@ AtOnce = Annotated[
     int | None, typer.Option("--at-once", min=0, help="Requests in flight; 0: found by measuring.", show_default=False)
 ]
 DocumentPrefix = Annotated[
-    str | None, typer.Option(help="Before each text, instead of the model's own.", show_default=False)
+    str | None, typer.Option(metavar="TEXT", help="Before each text, instead of the model's own.", show_default=False)
 ]
 QueryPrefix = Annotated[
-    str | None, typer.Option(help="Before each query, instead of the model's own.", show_default=False)
+    str | None, typer.Option(metavar="TEXT", help="Before each query, instead of the model's own.", show_default=False)
 ]
 
 

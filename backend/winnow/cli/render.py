@@ -14,6 +14,7 @@ from rich.text import Text
 
 from winnow.domain.knowledge import AtomType
 from winnow.domain.messages import MessageState
+from winnow.pipeline.telegram import IGNORED
 from winnow.storage.messages import MessageRecord
 from winnow.storage.search import AtomRecord, TopicRecord
 
@@ -182,9 +183,16 @@ def overview_parts(console: Console, state: Overview) -> Iterator[RenderableType
 
 
 def _message_facts(state: Overview) -> dict[str, str | Text]:
-    """Messages by state; those that there are none in are left out."""
+    """Messages by state, but for states without any, and what was left out of a Telegram bot's updates, and why."""
     parts = [f"{state.messages[name]:,} {name.value}" for name in MessageState if state.messages.get(name)]
-    return {"messages": ", ".join(parts)} if parts else {}
+    facts: dict[str, str | Text] = {"messages": ", ".join(parts)} if parts else {}
+    left_out = {
+        name.removeprefix(IGNORED): number for name, number in state.knowledge.events.items() if IGNORED in name
+    }
+    if left_out:
+        reasons = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in sorted(left_out.items()))
+        facts["telegram"] = f"{counted(sum(left_out.values()), 'updates')} left out: {reasons}"
+    return facts
 
 
 def _embedding_facts(state: Overview) -> dict[str, str | Text]:

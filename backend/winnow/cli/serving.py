@@ -37,7 +37,9 @@ def add_commands(app: typer.Typer) -> None:
 
 def api_command(
     data_dir: DataDir = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="Address to listen on.", show_default="127.0.0.1")
+    ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = None,
 ) -> None:
     """Serve the HTTP API and the web page."""
@@ -53,7 +55,7 @@ def api_command(
 
 def worker_command(
     data_dir: DataDir = None,
-    lanes: Annotated[str | None, typer.Option(help="Lanes to serve: live, bulk or live,bulk.")] = None,
+    lanes: Annotated[str | None, typer.Option(metavar="LANES", help="Lanes to serve: live, bulk or live,bulk.")] = None,
 ) -> None:
     """Work: score, extract, embed."""
     settings = settings_for(logs="all", data_dir=data_dir, lanes=lanes)

@@ -166,6 +166,8 @@ async def _bot_api(settings: Settings) -> AsyncIterator[BotApi]:
 
 async def _say_who(api: BotApi, *, on_terminal: bool) -> None:
     """The bot's name, when Telegram is there to tell it; else the polling itself says what it waits for."""
+    if not on_terminal:
+        log.info("telegram.poll_begins")
     with contextlib.suppress(Transient):
         bot = await api.me()
         if not on_terminal:

@@ -37,7 +37,9 @@ LOOK_SECONDS = 0.1
 
 def up_command(
     data_dir: DataDir = None,
-    host: Annotated[str | None, typer.Option(help="Address the API listens on.", show_default="127.0.0.1")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="Address the API listens on.", show_default="127.0.0.1")
+    ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the API; 0: any free one.")] = None,
     sample: Annotated[
         bool, typer.Option("--sample", help="Import the example chats, show what comes of them, and search.")

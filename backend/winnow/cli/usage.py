@@ -36,7 +36,9 @@ def usage_command(
         int | None,
         typer.Option(min=1, max=MOST_DAYS, help=f"How many days, with today; {DAYS} if nothing is said."),
     ] = None,
-    since: Annotated[str | None, typer.Option(help="The first day instead, like 2026-01-31.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM-DD", help="The first day instead, like 2026-01-31.")
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from winnow.domain.messages import storable
+from winnow.domain.messages import ChannelMode, storable
 from winnow.domain.spaces import Role
 from winnow.errors import ChannelNotFound, InvalidInput, SetupFault
 from winnow.pipeline.forget import older_than, weigh_forgetting
-from winnow.storage.channels import find_channels, read_channel, write_channel
+from winnow.storage.channels import Choice, drop_plain_channel, find_channels, read_channel, write_channel
 
 if TYPE_CHECKING:
     from winnow.pipeline.spaces import Spaces
-    from winnow.storage.channels import ChannelRecord, Choice
+    from winnow.storage.channels import ChannelRecord
     from winnow.storage.embeddings import EmbeddingStore
     from winnow.storage.engine import Database
 
@@ -87,6 +87,15 @@ async def set_channel(tools: Channelling, source: str, name: str, choice: Choice
         in_hand = await _see_to_private(tools)
     log.info("channel.changed", source=source, mode=choice.mode, local_only=choice.local_only, keep=choice.keep_days)
     return Chosen(channel=await read_channel(tools.database, source, channel), in_hand=in_hand)
+
+
+async def reset_channel(tools: Channelling, source: str, name: str) -> Chosen:
+    """Takes back all that was chosen for a channel, named as for `set_channel`. Raises as that does."""
+    if await channel_called(tools.database, source, name) is None:
+        raise ChannelNotFound(f"{storable(source)} has no channel {storable(name)}; see: winnow channels list")
+    done = await set_channel(tools, source, name, Choice(mode=ChannelMode.ON, local_only=False, keep=True))
+    await drop_plain_channel(tools.database, done.channel.source, done.channel.channel)
+    return done
 
 
 def _require_days(days: int) -> None:

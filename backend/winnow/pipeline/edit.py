@@ -10,16 +10,17 @@ from winnow.domain.jobs import EmbedJob, Kind, Lane, ScoreJob
 from winnow.domain.messages import IncomingMessage, still_to_come
 from winnow.errors import InvalidInput, MessageNotFound
 from winnow.pipeline.score import count_votes
-from winnow.storage.edits import Edit, apply_edits, note_edits
+from winnow.storage.edits import Edit, apply_edits, note_edits, write_moments
 from winnow.storage.messages import Fate, StoredMessage, message_identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import tzinfo
 
     from winnow.domain.scoring import ScoreRules
     from winnow.pipeline.intake import Intake
     from winnow.storage.engine import Database
-    from winnow.storage.unit_of_work import UnitOfWork
+    from winnow.storage.unit_of_work import UnitOfWork, UnitsOfWork
 
 
 def edits_among(messages: Sequence[IncomingMessage], stored: Sequence[StoredMessage]) -> list[Edit]:
@@ -56,6 +57,24 @@ async def make_edits(
     return [
         replace(one, fate=Fate.OLDER) if one.fate is Fate.EDITED and one.id not in changed else one for one in stored
     ]
+
+
+async def put_times_right(
+    units: UnitsOfWork, messages: Sequence[IncomingMessage], done: Sequence[StoredMessage], *, zone: tzinfo
+) -> int:
+    """Of messages that were known already, with local times that are of `zone`: how many were stored with another's.
+
+    Which times are local their `tzinfo` tells: it is the very `zone` that their source was given to read them in.
+    """
+    moments = {
+        told.id: message.sent_at
+        for message, told in zip(messages, done, strict=True)
+        if told.fate in {Fate.KNOWN, Fate.OLDER} and told.id is not None and message.sent_at.tzinfo is zone
+    }
+    if not moments:
+        return 0
+    async with units.begin() as work:
+        return await write_moments(work, moments)
 
 
 async def edit_message(database: Database, intake: Intake, message_id: int, text: str, at: datetime | None) -> Fate:

@@ -14,6 +14,7 @@ import structlog
 from winnow.domain.jobs import Lane
 from winnow.domain.messages import IncomingMessage, still_to_come
 from winnow.errors import InvalidInput, WinnowError
+from winnow.pipeline.edit import put_times_right
 from winnow.pipeline.import_report import ImportReport, broken
 from winnow.pipeline.ingest import ingest
 from winnow.sources.fingerprint import fingerprint
@@ -42,10 +43,11 @@ READERS = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class How:
-    """What the person said about the files."""
+    """What the person said about the files. `zone_named`: the zone is not only what is taken if nobody names one."""
 
     channel: str | None = None
     timezone: tzinfo
+    zone_named: bool = False
     day: date | None = None
 
 
@@ -106,7 +108,8 @@ def _opened(
         yield None
     else:
         with closing(reading):
-            yield FileImport(path, reading, report, tick, size=size, name=name)
+            zone = how.timezone if how.zone_named else None
+            yield FileImport(path, reading, report, tick, size=size, name=name, zone=zone)
         report.files += 1
         report.continued += reading.tally.continued
         report.recoded += reading.tally.recoded
@@ -125,6 +128,7 @@ class FileImport:
         tick: is told after each part.
         size: of the file on the disk, in bytes.
         name: its fingerprint.
+        zone: of its local times, if the person has named it: times that are stored otherwise are put right.
     """
 
     def __init__(
@@ -136,6 +140,7 @@ class FileImport:
         *,
         size: int,
         name: bytes,
+        zone: tzinfo | None = None,
     ) -> None:
         self._path = path
         self._reading = reading
@@ -143,6 +148,7 @@ class FileImport:
         self._tick = tick
         self._size = size
         self._name = name
+        self._zone = zone
         self._begun_at = report.bytes
 
     async def store(self, units: UnitsOfWork) -> None:
@@ -210,6 +216,9 @@ class FileImport:
             reason = f"the database cannot hold it ({type(error).__name__})"
             self._report.skip(self._path, broken(*part[0], reason, self._reading.unit))
             return
+        if self._zone is not None:
+            messages = [message for _, message in part]
+            self._report.retimed += await put_times_right(units, messages, done.messages, zone=self._zone)
         self._report.meet(part)
         self._report.add(self._path, part, done, self._reading.unit)
 

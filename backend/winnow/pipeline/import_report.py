@@ -66,7 +66,8 @@ class ImportReport:
     Messages = stored + changed + known + differing + off + forgotten + resumed; in a dry run known is what is stored
     already, and nothing else of these is counted.
 
-    `changed` were stored with a text that was edited later. `differing` came under the identity of a stored message,
+    `changed` were stored with a text that was edited later. Of the known, `retimed` were stored with times of another
+    zone than the person names now. `differing` came under the identity of a stored message,
     with another text: the stored one stays. `first_broken` names the first of these and of the broken lines. `off` are
     of channels that are not watched, `forgotten` were forgotten on purpose. `resumed` were stored before the import of
     their file was interrupted.
@@ -81,6 +82,7 @@ class ImportReport:
     stored: int = 0
     changed: int = 0
     known: int = 0
+    retimed: int = 0
     differing: int = 0
     off: int = 0
     forgotten: int = 0

@@ -6,7 +6,7 @@ A message by itself costs a commit and two tasks; a hundred that arrive at once 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -42,14 +42,14 @@ class Intake:
     def __init__(self, units: UnitsOfWork, lane: Lane) -> None:
         self._units = units
         self._lane = lane
-        self._waiting: deque[_Request] = deque()
+        self._waiting: OrderedDict[_Request, None] = OrderedDict()  # who gives up leaves it at once
         self._writers: set[asyncio.Task[None]] = set()
         self._writing = 0
 
     async def store(self, messages: Sequence[IncomingMessage]) -> Ingested:
         """Stores the messages, perhaps together with others'. Raises as `ingest` does."""
         request = _Request(messages, asyncio.get_running_loop().create_future(), copy_context())
-        self._waiting.append(request)
+        self._waiting[request] = None
         if self._writing < WRITERS:
             self._writing += 1
             writer = asyncio.create_task(self._write_all(), name="intake")
@@ -58,8 +58,7 @@ class Intake:
         try:
             return await asyncio.shield(request.answer)
         finally:
-            if request in self._waiting:  # cancelled before its turn
-                self._waiting.remove(request)
+            self._waiting.pop(request, None)  # cancelled before its turn
 
     async def _write_all(self) -> None:
         try:
@@ -71,11 +70,15 @@ class Intake:
 
     def _next(self) -> list[_Request]:
         """The first in the queue, and those behind it while there is room."""
-        requests = [self._waiting.popleft()]
-        room = MOST_MESSAGES - len(requests[0].messages)
-        while self._waiting and len(self._waiting[0].messages) <= room:
-            requests.append(self._waiting.popleft())
-            room -= len(requests[-1].messages)
+        requests: list[_Request] = []
+        room = MOST_MESSAGES
+        while self._waiting:
+            request = next(iter(self._waiting))
+            if requests and len(request.messages) > room:
+                break
+            del self._waiting[request]
+            requests.append(request)
+            room -= len(request.messages)
         return requests
 
     async def _write(self, requests: Sequence[_Request]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from winnow.domain.jobs import Lane
 from winnow.domain.scoring import RULES, ScoreRules, score, with_votes
 from winnow.domain.threads import HORIZON_SECONDS, LOOK_BACK, READ_CHARACTERS, Linker, Said
 from winnow.storage.messages import StoredScore, unscored_messages, write_scores
@@ -49,13 +50,14 @@ class Scoring:
     model: ModelScorer | None = None
 
 
-async def score_messages(tools: Scoring, ids: Sequence[int]) -> int:
+async def score_messages(tools: Scoring, ids: Sequence[int], *, lane: Lane = Lane.BULK) -> int:
     """Scores those of the messages that have no importance and links those that are in no conversation.
 
-    Says how many it scored or linked. Safe to repeat, and to lose: the sweeper finds what waits for extraction without
-    either, and extraction scores for itself what it must read.
+    Over the live lane no model is waited for long. Says how many it scored or linked. Safe to repeat, and to lose: the
+    sweeper finds what waits for extraction without either, and extraction scores for itself what it must read.
     """
-    scored_now = await _score(tools, await unscored_messages(tools.database, ids))
+    unscored = await unscored_messages(tools.database, ids)
+    scored_now = await _score(tools, unscored, hurry=lane is Lane.LIVE)
     async with tools.units.begin() as work:
         unlinked = await unlinked_messages(work, ids)
     for (source, channel), group in groupby(unlinked, key=lambda message: (message.source, message.channel)):
@@ -74,10 +76,10 @@ def scored(message: UnscoredMessage | StoredMessage, rules: ScoreRules) -> Store
     return StoredScore(id=message.id, text=message.text, score=judged)
 
 
-async def _score(tools: Scoring, unscored: Sequence[UnscoredMessage]) -> list[int]:
+async def _score(tools: Scoring, unscored: Sequence[UnscoredMessage], *, hurry: bool) -> list[int]:
     if not unscored:
         return []
-    told = await tools.model.score(unscored, tools.rules) if tools.model is not None else {}
+    told = await tools.model.score(unscored, tools.rules, hurry=hurry) if tools.model is not None else {}
     scores = [
         StoredScore(id=message.id, text=message.text, score=told[message.id])
         if message.id in told

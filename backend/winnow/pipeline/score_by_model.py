@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from winnow.domain.scoring import model_score
-from winnow.errors import AnswerInvalid, WinnowError
+from winnow.errors import AnswerInvalid, ProviderTimeout, WinnowError
 from winnow.pipeline.embedders import is_remote_provider
 from winnow.providers.factory import parse_scorer, provider_of_settings
 from winnow.storage.messages import private_messages
@@ -29,6 +31,8 @@ log = structlog.get_logger(__name__)
 MESSAGES_IN_A_REQUEST = 25
 CHARACTERS_OF_A_MESSAGE = 1000
 RULES_INSTEAD = "scorer.rules_instead"
+DEADLINE_SECONDS = 30.0
+REST_SECONDS = 60.0
 _TOKENS_OF_AN_ANSWER = 30
 _SYSTEM = (
     "You judge chat messages of a team. For each numbered message say how much it is worth keeping as knowledge: 1.0 "
@@ -50,19 +54,55 @@ class _Judgement(BaseModel):
     scores: list[_Judged]
 
 
+@dataclass(slots=True)
+class Rest:
+    """Until when a model is not asked after it failed; for those in a hurry also after it was slow."""
+
+    clock: Callable[[], float] = time.monotonic
+    _until: dict[bool, float] = field(default_factory=dict)
+
+    def begin(self, *, hurry: bool) -> None:
+        """The model is left alone for a minute; after what only those in a hurry suffered, by these alone."""
+        for which in {True, hurry}:
+            self._until[which] = self.clock() + REST_SECONDS
+
+    def holds(self, *, hurry: bool) -> bool:
+        """Whether it is not to be asked now."""
+        return self.clock() < self._until.get(hurry, 0.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelScorer:
-    """Scores messages in requests of at most 25. `is_remote`: on another machine, where not every text may go."""
+    """Scores messages in requests of at most 25.
+
+    Attributes:
+        model: asked; its own timeouts bound a request that nobody waits for.
+        is_remote: on another machine, where not every text may go.
+        database: says what is private, and counts what the rules had to score.
+        deadline_seconds: of a request in a hurry, its turn among the model's other prompts included.
+        rest: after a failure.
+    """
 
     model: LanguageModel
     is_remote: bool
     database: Database
+    deadline_seconds: float = DEADLINE_SECONDS
+    rest: Rest = field(default_factory=Rest)
 
-    async def score(self, messages: Sequence[UnscoredMessage], rules: ScoreRules) -> dict[int, Score]:
-        """The scores of those that it may see and has judged; the others are the rules', counted and said."""
+    async def score(
+        self, messages: Sequence[UnscoredMessage], rules: ScoreRules, *, hurry: bool = False
+    ) -> dict[int, Score]:
+        """The scores of those that it may see and has judged; the others are the rules', counted and said.
+
+        In a `hurry` no request takes longer than the deadline. After one that failed, the rules score for a minute, so
+        that tasks do not fill their lane while they wait, each anew, for what does not answer.
+        """
         allowed = [one for one in messages if one.text.strip() and not (self.is_remote and one.local_only)]
         scores: dict[int, Score] = {}
         for given in _batches(allowed):
+            if self.rest.holds(hurry=hurry):
+                await self.database.count(RULES_INSTEAD, len(given))
+                continue
             batch = given
             if self.is_remote:  # somebody may have said so since they were read
                 private = await private_messages(self.database, [one.id for one in given])
@@ -70,11 +110,18 @@ class ModelScorer:
             if not batch:
                 continue
             try:
-                scores |= await self._ask(batch, rules)
-            except WinnowError as error:
+                async with asyncio.timeout(self.deadline_seconds if hurry else None):
+                    scores |= await self._ask(batch, rules)
+            except (WinnowError, TimeoutError) as caught:
+                error = caught if isinstance(caught, WinnowError) else self._too_slow()
+                if not isinstance(error, AnswerInvalid):
+                    self.rest.begin(hurry=isinstance(caught, TimeoutError))
                 log.warning("score.rules_instead", model=self.model.name, messages=len(batch), reason=str(error))
                 await self.database.count(RULES_INSTEAD, len(batch))
         return scores
+
+    def _too_slow(self) -> ProviderTimeout:
+        return ProviderTimeout(f"{self.model.name} gave no scores within {self.deadline_seconds:g} s")
 
     async def _ask(self, batch: Sequence[UnscoredMessage], rules: ScoreRules) -> dict[int, Score]:
         prompt = "\n".join(

@@ -17,6 +17,7 @@ from winnow.pipeline.housekeeping import keep_house
 from winnow.pipeline.indexing import mend_indexes
 from winnow.pipeline.remodel import finish_building
 from winnow.pipeline.request_extraction import request_extraction
+from winnow.pipeline.stragglers import Stragglers
 from winnow.storage.leadership import leadership
 from winnow.storage.threads import unjudged_messages
 
@@ -124,6 +125,7 @@ class Sweeper:
         beside = [
             asyncio.create_task(self._mend_indexes(), name="mend indexes"),
             asyncio.create_task(keep_house(self.tools.units, self.tools.database), name="keep house"),
+            asyncio.create_task(self._stragglers().look_forever(), name="look for stragglers"),
         ]
         try:
             while not stop.is_set():
@@ -141,6 +143,12 @@ class Sweeper:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+
+    def _stragglers(self) -> Stragglers:
+        tools = self.tools
+        return Stragglers(
+            database=tools.database, dispatcher=tools.dispatcher, backlog=tools.backlog, batch_size=tools.batch_size
+        )
 
     async def _mend_indexes(self) -> None:
         """Beside the sweeping, for a build takes minutes: what a killed backfill took away or broke comes back."""

@@ -13,7 +13,8 @@ from winnow.domain.messages import IncomingMessage, still_to_come
 from winnow.pipeline.counting import GatheredCounts
 from winnow.pipeline.forget import forget_identities
 from winnow.pipeline.intake import Intake
-from winnow.sources.telegram import Deleted, Ignored, Read, Reason, read_update
+from winnow.sources.telegram import SOURCE, Deleted, Ignored, Read, Reason, read_update
+from winnow.storage.channels import follow_channel
 from winnow.storage.messages import Fate
 from winnow.storage.refusals import refuses_the_row
 
@@ -72,7 +73,7 @@ class TelegramUpdates:
                     outcomes.append(DELETED)
                 case Ignored(reason=reason, moved=moved):
                     outcomes.append(reason)
-                    self._tell_of_move(moved)
+                    await self._follow(moved)
         for outcome in outcomes:
             if isinstance(outcome, Reason) or outcome in LEFT_OUT:
                 self._counts.add(f"{IGNORED}{outcome}")
@@ -115,12 +116,17 @@ class TelegramUpdates:
         """Removes what was deleted in a chat, with all that came of it. Raises as `ingest` does."""
         await forget_identities(self._units, self._database, deleted.source, deleted.channel, deleted.external_ids)
 
-    def _tell_of_move(self, moved: tuple[int, int] | None) -> None:
-        """A group that goes on under another id would be left out from now on where ids were listed."""
-        if moved and self._chats and moved[1] not in self._chats:
-            log.warning(
-                "telegram.chat_moved",
-                chat=moved[0],
-                now=moved[1],
-                reason=f"its messages are left out until WINNOW_TELEGRAM_CHATS has {moved[1]} as well",
-            )
+    async def _follow(self, moved: tuple[int, int] | None) -> None:
+        """A group goes on as a supergroup, under another id: what was chosen for it holds there, and it is read on."""
+        if not moved:
+            return
+        old, new = moved
+        await follow_channel(self._database, SOURCE, str(old), now=str(new))
+        log.warning("telegram.chat_moved", chat=old, now=new, reason=self._read_on(new))
+
+    def _read_on(self, chat: int) -> str:
+        """What is to be done for a chat that was not listed, which this process reads from now on."""
+        if not self._chats or chat in self._chats:
+            return "its messages are stored under the new id from now on"
+        self._chats |= {chat}
+        return f"this process reads on; for others and the next start WINNOW_TELEGRAM_CHATS needs {chat} as well"

@@ -18,7 +18,7 @@ from winnow.domain.messages import MAX_TEXT_CHARACTERS, YEARS, Details, Incoming
 from winnow.errors import InvalidInput
 from winnow.sources.base import ContentIds, Item, Line, Reading, Tally, decode, lines_of
 from winnow.sources.csv_columns import Columns, columns_of
-from winnow.sources.local_times import DateOrders, LocalTimes, Order, date_of, hour_of_day
+from winnow.sources.local_times import DateOrders, LocalTimes, Order, as_written, date_of, hour_of_day
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,9 @@ def read_csv(path: Readable, *, channel: str | None = None, timezone: dt.tzinfo 
     if columns.missing:
         lacking = " and no column ".join(columns.missing)
         names = ", ".join(name.strip()[:40] for name in columns.header[:20])
-        raise InvalidInput(f"{path} has no column {lacking}; its header names {names}, docs/formats.md what is needed")
+        raise InvalidInput(
+            f"{path} has no column {lacking}; its header names {names}; docs/formats.md says what is needed"
+        )
     tally = Tally()
     table = _Table(path=path, columns=columns, channel=channel, timezone=timezone, tally=tally)
     return Reading(path=path, format_name="csv", items=table.items(), tally=tally)
@@ -175,6 +177,7 @@ class _Table:
         self._columns = columns
         self._tally = tally
         self._ids = ContentIds()
+        self._zone = timezone
         self._times = LocalTimes(timezone)
         self._order = Order.DAY_FIRST
         self._local = False
@@ -253,7 +256,7 @@ class _Table:
         where = channel or self._channel
         external_id = told.get("id", "").strip()
         if not external_id:
-            external_id = self._ids.next_of(where, sent_at.isoformat(), author, text)
+            external_id = self._ids.next_of(where, as_written(sent_at, self._zone), author, text)
         return IncomingMessage(
             source="csv",
             channel=where,

@@ -192,6 +192,11 @@ class LocalTimes:
         return told
 
 
+def as_written(moment: dt.datetime, zone: dt.tzinfo) -> str:
+    """The moment as part of an identity: if it was read in `zone`, as the clock showed it, whichever zone that is."""
+    return (moment.replace(tzinfo=dt.UTC) if moment.tzinfo is zone else moment).isoformat()
+
+
 def zone_note(zone: dt.tzinfo) -> str:
     """What a person should know of a file whose times name no zone."""
     return f"its times name no zone and were read as {zone} (--timezone reads them as another)"

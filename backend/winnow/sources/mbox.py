@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from winnow.domain.messages import MAX_TEXT_CHARACTERS, Details, IncomingMessage
 from winnow.errors import InvalidInput
 from winnow.sources.base import ContentIds, Item, Line, Reading, Tally, decode, lines_of
-from winnow.sources.local_times import LocalTimes
+from winnow.sources.local_times import LocalTimes, as_written
 from winnow.sources.mail_text import Words, header_text, words_of
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class _Mails:
     def __init__(self, channel: str, timezone: dt.tzinfo, tally: Tally) -> None:
         self._channel = channel
         self._tally = tally
+        self._zone = timezone
         self._times = LocalTimes(timezone)
         self._local = False
         self._ids = ContentIds()
@@ -173,7 +174,7 @@ class _Mails:
         if len(text) > MAX_TEXT_CHARACTERS:
             raise InvalidInput(f"its text has {len(text):,} characters; {MAX_TEXT_CHARACTERS:,} at most")
         found = _ID.search(headers.get("message-id", ""))
-        own = _short(found[1]) if found else self._ids.next_of(sent_at.isoformat(), author, subject, text)
+        own = _short(found[1]) if found else self._made_up_id(sent_at, author, subject, text)
         listed = _LIST_ID.match(header_text(headers.get("list-id", "")))
         return IncomingMessage(
             source="mail",
@@ -188,6 +189,9 @@ class _Mails:
             thread=self._root(own, thread),
             details=_details(headers, words, subject, address),
         )
+
+    def _made_up_id(self, sent_at: dt.datetime, author: str, subject: str, text: str) -> str:
+        return self._ids.next_of(as_written(sent_at, self._zone), author, subject, text)
 
     def _sent_at(self, headers: dict[str, str]) -> dt.datetime:
         written = header_text(headers.get("date", ""))

@@ -20,6 +20,7 @@ from winnow.sources.signal import looks_like_signal, read_signal
 from winnow.sources.slack_export import LISTS, looks_like_slack, read_slack
 from winnow.sources.telegram_export import looks_like_telegram, read_telegram_export
 from winnow.sources.whatsapp import is_chat_s_name, looks_like_whatsapp, read_whatsapp
+from winnow.sources.wide import Narrowed, is_utf16
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +37,8 @@ _FOREIGN = (
     (b"\xfd7zXZ\x00", "is compressed; unpack it first"),
     (b"\x28\xb5\x2f\xfd", "is compressed; unpack it first"),
     (EMPTY_ZIP, "is an archive with nothing in it"),
-    (b"\xff\xfe", "is text in UTF-16; save it as UTF-8"),
-    (b"\xfe\xff", "is text in UTF-16; save it as UTF-8"),
+    (b"\xff\xfe\x00\x00", "is text in UTF-32; save it as UTF-8"),
+    (b"\x00\x00\xfe\xff", "is text in UTF-32; save it as UTF-8"),
 )
 # What may hold a chat in an archive, beside photos and the like.
 _WORDS_IN_ARCHIVES = (".txt", ".json", ".jsonl", ".ndjson", ".csv", ".mbox", ".log")
@@ -101,6 +102,9 @@ def _format_of(head: bytes) -> Format | None:
 
 
 def _read_file(source: Readable, head: bytes, given: Given) -> Reading:
+    if is_utf16(head):
+        source = Narrowed(source)
+        head = _head_or_refused(source)
     if found := _format_of(head):
         return found.read(source, given)
     raise InvalidInput(f"{source} {_what_else(head)}")
@@ -109,7 +113,9 @@ def _read_file(source: Readable, head: bytes, given: Given) -> Reading:
 def _read_folder(path: Path) -> Reading:
     if any((path / name).is_file() for name in LISTS) and looks_like_slack((folder := Folder(path)).names):
         return read_slack(path, folder)
-    raise InvalidInput(f"{path} is a folder; name the files in it, for example {path}/*.log")
+    raise InvalidInput(
+        f"{path} is a folder; name the files in it, for example {path}/* (only a Slack archive is read whole)"
+    )
 
 
 def _read_archive(path: Path, given: Given) -> Reading:
@@ -119,11 +125,7 @@ def _read_archive(path: Path, given: Given) -> Reading:
         if looks_like_slack(archive.names):
             return read_slack(path, archive)
         member = archive.member(_chat_among(path, archive.names))
-        try:
-            head = _head_of(member)
-        except OSError as error:
-            raise InvalidInput(f"{member} cannot be read: {error.strerror or error}") from error
-        return _read_file(member, head, given)
+        return _read_file(member, _head_or_refused(member), given)
     except InvalidInput:
         archive.close()
         raise
@@ -166,6 +168,13 @@ def _head(path: Path) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else None
         raise InvalidInput(f"{path} cannot be read: {reason or error}") from error
+
+
+def _head_or_refused(source: Readable) -> bytes:
+    try:
+        return _head_of(source)
+    except OSError as error:
+        raise InvalidInput(f"{source} cannot be read: {error.strerror or error}") from error
 
 
 def _head_of(source: Readable) -> bytes:
@@ -240,7 +249,7 @@ def _what_else(head: bytes) -> str:
         if head.startswith(magic):
             return sentence
     if _is_wide(head):
-        return "is text in UTF-16; save it as UTF-8"
+        return "is text in UTF-16 without a byte order mark; save it as UTF-8"
     if b"\x00" in head:
         return f"is not text; what is understood are {UNDERSTOOD}"
     if _has_old_line_ends(head):

@@ -169,7 +169,12 @@ class BotApi:
             why = "no answer in time" if isinstance(error, TimeoutError | httpx.TimeoutException) else _why(error)
         else:
             return _result(status, content)
-        raise TelegramUnavailable(f"Telegram's server at {urlsplit(self._url).netloc} does not answer ({why})")
+        parts = urlsplit(self._url)
+        raise TelegramUnavailable(
+            f"Telegram's server at {parts.netloc} does not answer ({why}); does this machine reach it "
+            f"(curl {parts.scheme}://{parts.netloc}), does it need a proxy (HTTPS_PROXY), and is "
+            "WINNOW_TELEGRAM_API_URL right?"
+        )
 
 
 def _why(error: Exception) -> str:

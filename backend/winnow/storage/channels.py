@@ -89,6 +89,18 @@ async def write_channel(database: Database, source: str, channel: str, choice: C
         )
 
 
+async def drop_plain_channel(database: Database, source: str, channel: str) -> None:
+    """Removes the row of a channel that says nothing which holds without it, too."""
+    async with database.autocommit() as connection:
+        await fetch(connection, "drop_plain_channel", source, channel)
+
+
+async def follow_channel(database: Database, source: str, channel: str, *, now: str) -> None:
+    """Has a channel's title and choices hold under the identity that it has now, unless others are chosen there."""
+    async with database.autocommit() as connection:
+        await fetch(connection, "follow_channel", source, channel, now)
+
+
 async def overdue_channels(database: Database) -> list[Overdue]:
     """Channels with messages that they should not have any more."""
     async with database.autocommit() as connection:

@@ -10,7 +10,7 @@ from winnow.storage.named import fetch
 from winnow.storage.threads import voted_by
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -65,6 +65,22 @@ async def apply_edits(work: UnitOfWork, edits: Sequence[Edit]) -> Applied:
     voted_on = await voted_by(work, sorted(changed))
     await _write(work, new)
     return Applied(changed, voted_on)
+
+
+async def write_moments(work: UnitOfWork, moments: Mapping[int, datetime]) -> int:
+    """Gives messages the moments that they were said at, and what was read out of them; says how many had another.
+
+    Only where it is another zone's: those are 26 hours apart at most. Conversations stay, for what is between two
+    messages stays.
+    """
+    ids = sorted(moments)
+    await work.fetch("lock_channels_of", ids)
+    await work.fetch("hold_knowledge", True)
+    moved = [row.id for row in await work.fetch("write_moments", ids, [moments[row] for row in ids])]
+    if moved:
+        await work.fetch("follow_superseded", moved)
+        await work.fetch("follow_moments", moved)
+    return len(moved)
 
 
 async def note_edits(work: UnitOfWork, edits: Sequence[Edit]) -> None:

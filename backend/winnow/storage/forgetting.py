@@ -87,13 +87,15 @@ async def weigh(database: Database, ids: Sequence[int]) -> Removed:
 
 async def remember(database: Database, ids: Sequence[int]) -> None:
     """No message of these identities is stored again: of each a hash is kept."""
-    async with database.autocommit() as connection:
+    async with database.transaction() as connection:
+        await fetch(connection, "wait_for_writers")
         await fetch(connection, "remember_forgotten", list(ids))
 
 
 async def remember_identities(database: Database, source: str, channel: str, external_ids: Sequence[str]) -> None:
     """The same of messages that may not be stored, or not yet."""
-    async with database.autocommit() as connection:
+    async with database.transaction() as connection:
+        await fetch(connection, "wait_for_writers")
         await fetch(connection, "remember_forgotten_identities", source, channel, list(external_ids))
 
 

@@ -29,6 +29,9 @@ MESSAGE_COLUMNS = (
     *("author_id", "channel_title", "edited_at"),
 )
 
+# Telegram tells seconds; below them stands in which order edits of one second came (sources/telegram.py).
+SECONDS_ONLY = "telegram"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnscoredMessage:
@@ -201,7 +204,10 @@ async def messages_by_id(database: Database, ids: Sequence[int]) -> dict[int, Me
 def _record(row: Row[Any]) -> MessageRecord:
     given = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
     factors = orjson.loads(row.factors) if row.factors else None
-    return MessageRecord(**given | {"state": MessageState(row.state), "factors": factors})
+    edited_at = row.edited_at
+    if edited_at is not None and row.source == SECONDS_ONLY:
+        edited_at = edited_at.replace(microsecond=0)
+    return MessageRecord(**given | {"state": MessageState(row.state), "factors": factors, "edited_at": edited_at})
 
 
 async def list_messages(
@@ -213,7 +219,10 @@ async def list_messages(
     before: int,
     limit: int,
 ) -> list[MessageRecord]:
-    """Newest first, those with an id below `before`; `author` is a name or the source's own id."""
+    """Newest first, those with an id below `before`.
+
+    `author` is a name or the source's own id, `channel` an identity or a title, which several may have.
+    """
     async with database.autocommit() as connection:
         given = (channel, before, limit, author, state and state.value)
         ids = [row.id for row in await fetch(connection, "list_messages", *given)]

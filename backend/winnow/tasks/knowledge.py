@@ -10,8 +10,10 @@ from winnow.pipeline.score import score_messages
 from winnow.tasks.tools import Tools, lane_of, tools_of
 
 
-async def score_message_task(message_ids: list[int], tools: Tools = TaskiqDepends(tools_of)) -> None:
-    await score_messages(tools.scoring, message_ids)
+async def score_message_task(
+    message_ids: list[int], tools: Tools = TaskiqDepends(tools_of), lane: Lane = TaskiqDepends(lane_of)
+) -> None:
+    await score_messages(tools.scoring, message_ids, lane=lane)
 
 
 async def extract_knowledge_from_messages_task(

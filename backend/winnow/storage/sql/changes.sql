@@ -90,6 +90,42 @@ UPDATE messages m SET edited_at = given.edited_at
 FROM unnest($1::bigint[], $2::timestamptz[]) AS given (id, edited_at), locked
 WHERE m.id = given.id AND m.id = locked.id AND coalesce(m.edited_at, '-infinity') < given.edited_at
 
+-- When messages were said, where they were read in another zone before: two zones lie 26 hours apart at most, and what
+-- is further away is something else. $1 ids, $2 moments.
+-- name: write_moments
+WITH locked AS (SELECT id FROM messages WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE)
+UPDATE messages m SET sent_at = given.sent_at
+FROM unnest($1::bigint[], $2::timestamptz[]) AS given (id, sent_at), locked
+WHERE m.id = given.id AND m.id = locked.id AND m.sent_at <> given.sent_at
+  AND m.sent_at BETWEEN given.sent_at - interval '26 hours' AND given.sent_at + interval '26 hours'
+RETURNING m.id
+
+-- What an atom of these messages superseded held until the moment that it was said at. Before `follow_moments`. $1 ids.
+-- name: follow_superseded
+WITH touched AS (
+    SELECT atom_id FROM atom_evidence WHERE message_id = ANY($1::bigint[])
+    UNION SELECT atom_id FROM atom_claims WHERE message_id = ANY($1::bigint[])
+), said AS (
+    SELECT p.atom_id, min(m.sent_at) AS said_at
+    FROM (SELECT atom_id, message_id FROM atom_evidence UNION ALL SELECT atom_id, message_id FROM atom_claims) p
+    JOIN touched USING (atom_id) JOIN messages m ON m.id = p.message_id GROUP BY p.atom_id
+)
+UPDATE atoms old SET valid_until = said.said_at
+FROM said JOIN atoms a ON a.id = said.atom_id
+WHERE old.superseded_by = a.id AND old.valid_until = a.said_at AND a.said_at <> said.said_at
+
+-- When the atoms of these messages were said first. $1 ids.
+-- name: follow_moments
+WITH touched AS (
+    SELECT atom_id FROM atom_evidence WHERE message_id = ANY($1::bigint[])
+    UNION SELECT atom_id FROM atom_claims WHERE message_id = ANY($1::bigint[])
+), said AS (
+    SELECT p.atom_id, min(m.sent_at) AS said_at
+    FROM (SELECT atom_id, message_id FROM atom_evidence UNION ALL SELECT atom_id, message_id FROM atom_claims) p
+    JOIN touched USING (atom_id) JOIN messages m ON m.id = p.message_id GROUP BY p.atom_id
+)
+UPDATE atoms a SET said_at = said.said_at FROM said WHERE a.id = said.atom_id AND a.said_at IS DISTINCT FROM said.said_at
+
 -- Topics that these messages are filed under. $1 ids.
 -- name: topics_of_messages
 SELECT DISTINCT topic_id FROM messages WHERE id = ANY($1::bigint[]) AND topic_id IS NOT NULL
@@ -105,6 +141,12 @@ WITH empty AS (
     ORDER BY p.id FOR UPDATE OF p
 ), gone AS (DELETE FROM topics p USING empty WHERE p.id = empty.id)
 SELECT count(*) AS topics, coalesce(sum(vectors), 0)::bigint AS vectors, coalesce(sum(jobs), 0)::bigint AS jobs FROM empty
+
+-- Whoever stores messages just now and has looked what was forgotten, before this is noted, has stored them when this
+-- returns; who comes later looks when it is noted. For each that stores messages holds this table (it notes titles of
+-- channels in the same statement) from before its look until its end; readers and dumps do not wait.
+-- name: wait_for_writers
+LOCK TABLE channels IN SHARE ROW EXCLUSIVE MODE
 
 -- What these messages are called for ever, to be told again when they come again. $1 ids.
 -- name: remember_forgotten

@@ -42,6 +42,22 @@ ON CONFLICT (source, channel) DO UPDATE
 SET mode = coalesce($3::text, c.mode), local_only = coalesce($4::boolean, c.local_only),
     keep_days = CASE WHEN $6::boolean THEN $5::int ELSE c.keep_days END, changed_at = now()
 
+-- A channel for which nothing is chosen and whose source names it by its identity needs no row. $1 source, $2 channel.
+-- name: drop_plain_channel
+DELETE FROM channels
+WHERE source = $1::text AND channel = $2::text AND title = '' AND mode = 'on' AND NOT local_only AND keep_days IS NULL
+
+-- A chat goes on under another identity: its title and what was chosen for it hold there as well, unless something is
+-- chosen there already. $1 source, $2 channel until now, $3 from now on.
+-- name: follow_channel
+INSERT INTO channels AS new (source, channel, title, mode, local_only, keep_days)
+SELECT source, $3::text, title, mode, local_only, keep_days FROM channels
+WHERE source = $1::text AND channel = $2::text
+ON CONFLICT (source, channel) DO UPDATE
+SET title = CASE WHEN new.title = '' THEN excluded.title ELSE new.title END,
+    mode = excluded.mode, local_only = excluded.local_only, keep_days = excluded.keep_days, changed_at = now()
+WHERE new.mode = 'on' AND NOT new.local_only AND new.keep_days IS NULL
+
 -- Channels that hold something older than they are to keep.
 -- name: overdue_channels
 SELECT c.source, c.channel, c.keep_days AS days FROM channels c

@@ -107,7 +107,9 @@ SELECT p.id FROM topics p WHERE p.id < $1::bigint ORDER BY p.id DESC LIMIT $2::i
 -- NULL.
 -- name: list_messages
 SELECT m.id FROM messages m
-WHERE ($1::text IS NULL OR m.channel = $1::text) AND m.id < $2::bigint
+WHERE ($1::text IS NULL OR m.channel = $1::text
+       OR (m.source, m.channel) IN (SELECT c.source, c.channel FROM channels c WHERE c.title = $1::text))
+  AND m.id < $2::bigint
   AND ($4::text IS NULL OR m.author = $4::text OR m.author_id = $4::text)
   AND ($5::text IS NULL OR (SELECT s.state FROM message_states s WHERE s.id = m.id) = $5::text)
 ORDER BY m.id DESC LIMIT $3::int

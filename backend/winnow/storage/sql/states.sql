@@ -1,6 +1,6 @@
 -- Where all messages stand, as the view `message_states` says of each: from one snapshot, and from indexes and the queue
 -- alone. What is neither in the queue, nor noise, nor without a score, is extracted. $1 failures after which a message is
--- left aside.
+-- left aside. What others wrote into the table as noise without a score is received, not noise.
 -- name: count_states
 WITH queued AS (
     SELECT q.run_id IS NOT NULL AS held, q.run_id IS NULL AND q.failures >= $1::smallint AS failed,
@@ -21,7 +21,8 @@ WITH queued AS (
 ), whole AS (
     SELECT (SELECT count(*) FROM messages) AS total,
            (SELECT count(*) FROM messages WHERE importance IS NULL) - c.not_received AS received,
-           (SELECT count(*) FROM messages WHERE signal = 'noise') - c.not_noise AS noise,
+           (SELECT count(*) FROM messages WHERE signal = 'noise')
+           - (SELECT count(*) FROM messages WHERE importance IS NULL AND signal = 'noise') - c.not_noise AS noise,
            c.scored, c.waiting, c.extracting, c.failed
     FROM counted c
 )

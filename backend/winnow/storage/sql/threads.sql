@@ -70,7 +70,8 @@ SELECT id, importance, signal, factors::text AS factors FROM messages
 WHERE id = ANY($1::bigint[]) AND importance IS NOT NULL AND (id = ANY($2::bigint[]) OR factors ? 'votes')
 ORDER BY id FOR NO KEY UPDATE
 
--- $1 ids, $2 importances, $3 signals, $4 factors; of rows that are held. What is noise no more is extracted, too.
+-- $1 ids, $2 importances, $3 signals, $4 factors; of rows that are held. What is noise no more is extracted, too,
+-- unless a run has read these words before they were voted down.
 -- name: replace_scores
 WITH written AS (
     UPDATE messages m SET importance = given.importance, signal = given.signal, factors = given.factors
@@ -78,7 +79,10 @@ WITH written AS (
     WHERE m.id = given.id
 ), risen AS (
     SELECT m.id FROM messages m JOIN unnest($1::bigint[], $3::text[]) AS given (id, signal) ON m.id = given.id
-    WHERE m.signal = 'noise' AND given.signal <> 'noise'
+    WHERE m.signal = 'noise' AND given.signal <> 'noise' AND NOT EXISTS (
+        SELECT FROM extraction_runs r
+        WHERE r.source = m.source AND r.channel = m.channel AND r.state = 'done'
+          AND r.finished_at >= m.text_changed_at AND m.id = ANY(r.message_ids))
 )
 INSERT INTO extraction_queue (message_id) SELECT id FROM risen ORDER BY id ON CONFLICT DO NOTHING
 
