@@ -246,7 +246,7 @@ def _open_list(name: str, types: tuple[AtomType, ...], *, hint: str) -> Callable
             return
         show_open(console, page, datetime.now(UTC))
         if counts.total > len(page.items):
-            console.print(f"{counted(len(page.items), 'of them')} shown of {counts.total:,}; --limit shows more")
+            console.print(f"{len(page.items):,} of {counts.total:,}; --limit shows more", style="dim")
 
     return command
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TITLE_CHARACTERS = 200
 SAID_CHARACTERS = 400
+LONG_DAYS = 730
 DAY = "%Y-%m-%d"
 # How a link reads from its other end.
 INVERSE = {
@@ -95,7 +96,9 @@ def show_open(console: Console, page: AtomPage, now: datetime) -> None:
 
 def _age(atom: AtomRecord, now: datetime) -> str:
     days = days_open(atom, now)
-    return "–" if days is None else "today" if days == 0 else counted(days, "days")
+    if days is None:
+        return "–"
+    return "today" if days == 0 else counted(days, "days") if days < LONG_DAYS else counted(days // 365, "years")
 
 
 def show_log(console: Console, page: AtomPage) -> None:

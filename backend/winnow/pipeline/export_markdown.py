@@ -27,6 +27,7 @@ PAGE = 100
 QUOTES = 3
 QUOTE_CHARACTERS = 600
 LAST = 2**53
+ENDS = " .,:;!?…\n\t"
 
 
 class Sections(StrEnum):
@@ -127,7 +128,7 @@ def _entry(atom: AtomRecord, replies: Mapping[int, AtomRecord], *, typed: bool) 
     day = f"{atom.said_at:%Y-%m-%d} · " if atom.said_at else ""
     kind = f"{atom.type} · " if typed or atom.type in {AtomType.REQUIREMENT, AtomType.BLOCKER} else ""
     lines = [f"\n### {day}{kind}{shown}\n", f"\n{_remark(atom, topic=not typed)}\n"]
-    if atom.content.strip() != atom.title.strip():
+    if not _same(atom.content, atom.title) and not any(_same(atom.content, quote.quote) for quote in atom.evidence):
         lines.append(f"\n{escaped(atom.content)}\n")
     lines += [_quote(quote) for quote in atom.evidence[:QUOTES]]
     if len(atom.evidence) > QUOTES:
@@ -141,6 +142,11 @@ def _entry(atom: AtomRecord, replies: Mapping[int, AtomRecord], *, typed: bool) 
         lines.append(f"\n**{reply.type.capitalize()}:** {escaped(reply.title)}\n")
         lines += [_quote(quote) for quote in reply.evidence[:1]]
     return "".join(lines)
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two texts differ in their ends at most: in a full stop, say."""
+    return one.strip(ENDS).casefold() == other.strip(ENDS).casefold()
 
 
 def _remark(atom: AtomRecord, *, topic: bool) -> str:

@@ -21,6 +21,11 @@ CHOSEN, SAID = "true /* chosen */", "true /* said */"
 _PARAMETER = re.compile(r"\$(\d+)")
 
 
+def _condition(name: str) -> str:
+    """Without the sentence about the next one, which would comment away what follows in the same line."""
+    return "\n".join(line for line in statement(name).splitlines() if not line.startswith("--")).strip()
+
+
 @dataclass(slots=True)
 class Conditions:
     """Conditions with their values, to stand behind a statement's own `first` parameters.
@@ -36,13 +41,13 @@ class Conditions:
     def add(self, name: str, *values: Any) -> None:
         """One more, by its name."""
         before = self.first + len(self.values)
-        self.parts.append(_PARAMETER.sub(lambda found: f"${before + int(found[1])}", statement(name)))
+        self.parts.append(_PARAMETER.sub(lambda found: f"${before + int(found[1])}", _condition(name)))
         self.values += values
 
     def add_said(self, name: str, said: Said) -> None:
         """One more, that leaves room for conditions on messages and has no parameters of its own."""
         inside = said.conditions(self.first + len(self.values))
-        self.parts.append(statement(name).replace(SAID, inside.sql))
+        self.parts.append(_condition(name).replace(SAID, inside.sql))
         self.values += inside.values
 
     def and_also(self, name: str, *values: Any) -> Conditions:

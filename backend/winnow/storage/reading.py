@@ -175,7 +175,7 @@ async def count_atoms(database: Database, wanted: AtomFilter) -> AtomCounts:
     """How many there are, by type and by status, the most frequent first."""
     async with database.autocommit() as connection:
         where = await wanted.conditions(connection, 0)
-        rows = await fetch_chosen(connection, "count_atoms", where=where)
+        rows = await fetch_chosen(connection, "count_chosen_atoms", where=where)
     types: dict[str, int] = {}
     statuses: dict[str, int] = {}
     for row in sorted(rows, key=lambda row: (-row.number, row.type, row.status)):

@@ -67,7 +67,7 @@ ORDER BY a.confidence DESC, a.id DESC LIMIT $1::int
 SELECT a.id FROM atoms a WHERE a.id > $1::bigint AND true /* chosen */ ORDER BY a.id LIMIT $2::int
 
 -- How many atoms of a filter there are, by type and status.
--- name: count_atoms
+-- name: count_chosen_atoms
 SELECT a.type, a.status, count(*) AS number FROM atoms a WHERE true /* chosen */ GROUP BY a.type, a.status
 
 -- Which channels a name stands for, by identity or title. The sources are hopped over in the index, for there are few.
