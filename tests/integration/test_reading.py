@@ -1,4 +1,4 @@
-"""What is known is read by any filter, page by page, without a row lost or told twice; the hidden only when asked for."""
+"""What is known is read by any filter, page by page, no row lost or told twice; the hidden only when asked for."""
 
 from __future__ import annotations
 
