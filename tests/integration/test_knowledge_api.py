@@ -1,4 +1,4 @@
-"""What is known is read over HTTP: each list with its filters, one atom whole, an export; slips are told, not ignored."""
+"""What is known is read over HTTP: each list with its filters, one atom whole, an export; a slip is told."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ async def test_a_search_is_narrowed(http: httpx.AsyncClient, world: World) -> No
         ("atoms", {"status": "open"}, "status.0: choose 'active', 'candidate'"),
         ("atoms", {"since": "yesterday"}, "since: 'yesterday' is no day and no moment; write it like 2026-01-31"),
         ("atoms", {"as_of": "2026-01-31T09:30:00"}, "as_of: '2026-01-31T09:30:00' has no time zone"),
-        ("atoms", {"confidence": "2"}, "confidence: give 1 or less"),
+        ("atoms", {"confidence": "2"}, "confidence: give 1.0 or less"),
         ("atoms", {"confidence": "nan"}, "confidence"),
         ("atoms", {"limit": "0"}, "limit: give 1 or more"),
         ("atoms", {"cursor": "abc"}, "cursor: give it a page's `next_cursor`, as it came"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +29,7 @@ def test_both_texts_are_in_it(old: str, new: str) -> None:
     assert joined(pieces, NEW) == old
     assert joined(pieces, GONE) == new
     assert all(piece.text for piece in pieces)
-    assert all(one.change != other.change for one, other in zip(pieces, pieces[1:], strict=False))
+    assert all(one.change != other.change for one, other in pairwise(pieces))
 
 
 @given(TEXTS)
