@@ -23,6 +23,18 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 
 @pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """An empty folder for what is exported."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    return folder
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
 def own(another: Program, database_url: str, nats_server: NatsServer) -> Program:
     """The program over servers of the test's own, which need no starting."""
     another.variables = {"DATABASE_URL": database_url, "NATS_URL": nats_server.url}
@@ -80,16 +92,16 @@ async def test_empty_lists_and_slips_say_what_to_do(own: Program, world: World) 
     del world
 
 
-async def test_an_export_is_a_whole_file_or_none(own: Program, world: World, tmp_path: Path) -> None:
-    lines, people, folder = tmp_path / "known.jsonl", tmp_path / "known.md", tmp_path / "folder"
+async def test_an_export_is_a_whole_file_or_none(own: Program, world: World, place: Path) -> None:
+    lines, people, folder = place / "known.jsonl", place / "known.md", place / "folder"
     people.write_text("as it was")
     folder.mkdir()
     first, second, nowhere, over_folder, refused = own.run_in_turn(
         Call("export", "--out", str(lines)),
         Call("export", "--format", "markdown", "--out", str(people), "--channel", "#team"),
-        Call("export", "--out", str(tmp_path / "missing" / "x.jsonl")),
+        Call("export", "--out", str(place / "missing" / "x.jsonl")),
         Call("export", "--out", str(folder)),
-        Call("export", "--out", str(tmp_path / "never.jsonl"), "--topic", "none such"),
+        Call("export", "--out", str(place / "never.jsonl"), "--topic", "none such"),
     )
     assert (first.code, "7 atoms in " in first.err) == (0, True), first.err
     assert second.code == 0, second.err
@@ -99,24 +111,24 @@ async def test_an_export_is_a_whole_file_or_none(own: Program, world: World, tmp
     for wrong in (nowhere, over_folder, refused):
         assert wrong.code == 2
         assert wrong.sentence
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "known.jsonl", "known.md"]
+    assert names_in(place) == ["folder", "known.jsonl", "known.md"]
     piped = own.run("export", "--type", "decision")
     assert [json.loads(line)["record"] for line in piped.out.splitlines()][-1] == "end"
     assert "2 atoms" in piped.err
 
 
 async def test_an_export_that_is_interrupted_leaves_the_old_file(
-    own: Program, world: World, tmp_path: Path, sql: asyncpg.Connection
+    own: Program, world: World, place: Path, sql: asyncpg.Connection
 ) -> None:
-    out = tmp_path / "known.jsonl"
+    out = place / "known.jsonl"
     out.write_text("as it was\n")
     async with sql.transaction():
         await sql.execute("LOCK TABLE atoms IN ACCESS EXCLUSIVE MODE")  # it waits in the middle of its work
         export = own.start("export", "--out", str(out))
         eventually(lambda: own.sql(WAITING) == [["1"]], "the export waits for the table")
-        assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")]
+        assert any(name.endswith(".part") for name in names_in(place))
         export.send(signal.SIGINT)
         assert export.wait() == 130
-    assert [path.name for path in tmp_path.iterdir()] == ["known.jsonl"]
+    assert names_in(place) == ["known.jsonl"]
     assert out.read_text() == "as it was\n"
     del world

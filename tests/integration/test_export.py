@@ -1,4 +1,4 @@
-"""An export holds each atom once with all that belongs to it, says that it is whole, and lets nobody's words be markup."""
+"""An export holds each atom once with all that belongs to it, says that it is whole, and shows words as words."""
 
 from __future__ import annotations
 
