@@ -180,6 +180,18 @@ class ChannelNotFound(InvalidInput):
     """There is no such channel."""
 
 
+class AtomNotFound(InvalidInput):
+    """There is no such atom."""
+
+
+class TopicNotFound(InvalidInput):
+    """There is no such topic."""
+
+
+class NameTaken(InvalidInput):
+    """Another one has this name."""
+
+
 class ProviderRefused(InvalidInput):
     """What is said of a provider cannot be, for example a forbidden address."""
 
