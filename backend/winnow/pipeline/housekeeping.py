@@ -13,6 +13,8 @@ from winnow.storage.channels import overdue_channels
 from winnow.storage.idempotency import tidy_answers
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from winnow.storage.engine import Database
     from winnow.storage.unit_of_work import UnitsOfWork
 
@@ -36,15 +38,24 @@ async def remove_overdue(units: UnitsOfWork, database: Database) -> int:
 
 async def keep_house(units: UnitsOfWork, database: Database) -> None:
     """Looks again and again, until cancelled; what is in the way is said and waited for."""
+
+    async def tidy() -> None:
+        await remove_overdue(units, database)
+        await tidy_answers(database)
+
+    await again_and_again(tidy, chore="housekeeping", every_seconds=LOOK_EVERY_SECONDS)
+
+
+async def again_and_again(look: Callable[[], Awaitable[object]], *, chore: str, every_seconds: float) -> None:
+    """Looks, and looks again, until cancelled; what is in the way is said by the chore's name and waited for."""
     while True:
-        pause = LOOK_EVERY_SECONDS
+        pause = every_seconds
         try:
-            await remove_overdue(units, database)
-            await tidy_answers(database)
+            await look()
         except (Transient, SetupFault) as error:
-            log.warning("housekeeping.waiting", reason=str(error))
+            log.warning("chore.waiting", chore=chore, reason=str(error))
             pause = TROUBLE_PAUSE_SECONDS
         except Exception:
-            log.exception("housekeeping.failed")
+            log.exception("chore.failed", chore=chore)
             pause = TROUBLE_PAUSE_SECONDS
         await asyncio.sleep(pause)

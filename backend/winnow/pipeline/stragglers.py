@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from winnow.domain.jobs import Lane, ScoreJob, in_batches
-from winnow.errors import SetupFault, Transient
+from winnow.pipeline.housekeeping import again_and_again
 from winnow.storage.stragglers import queue_strays, unlinked_page
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_SECONDS = 10.0
-TROUBLE_PAUSE_SECONDS = 60.0
 # A look reads so many rows; where more are unscored, the next one goes on behind them.
 STRAYS_OF_A_LOOK = 2000
 STRAY_SECONDS = 30.0
@@ -73,15 +71,5 @@ class Stragglers:
         return 0
 
     async def look_forever(self) -> None:
-        """Looks again and again, until cancelled; what is in the way is said and waited for."""
-        while True:
-            pause = LOOK_EVERY_SECONDS
-            try:
-                await self.look()
-            except (Transient, SetupFault) as error:
-                log.warning("stragglers.waiting", reason=str(error))
-                pause = TROUBLE_PAUSE_SECONDS
-            except Exception:
-                log.exception("stragglers.failed")
-                pause = TROUBLE_PAUSE_SECONDS
-            await asyncio.sleep(pause)
+        """Looks again and again, until cancelled."""
+        await again_and_again(self.look, chore="stragglers", every_seconds=LOOK_EVERY_SECONDS)

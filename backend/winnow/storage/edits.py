@@ -78,7 +78,6 @@ async def write_moments(work: UnitOfWork, moments: Mapping[int, datetime]) -> in
     await work.fetch("hold_knowledge", True)
     moved = [row.id for row in await work.fetch("write_moments", ids, [moments[row] for row in ids])]
     if moved:
-        await work.fetch("follow_superseded", moved)
         await work.fetch("follow_moments", moved)
     return len(moved)
 

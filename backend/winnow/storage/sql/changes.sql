@@ -100,31 +100,25 @@ WHERE m.id = given.id AND m.id = locked.id AND m.sent_at <> given.sent_at
   AND m.sent_at BETWEEN given.sent_at - interval '26 hours' AND given.sent_at + interval '26 hours'
 RETURNING m.id
 
--- What an atom of these messages superseded held until the moment that it was said at. Before `follow_moments`. $1 ids.
--- name: follow_superseded
-WITH touched AS (
-    SELECT atom_id FROM atom_evidence WHERE message_id = ANY($1::bigint[])
-    UNION SELECT atom_id FROM atom_claims WHERE message_id = ANY($1::bigint[])
-), said AS (
-    SELECT p.atom_id, min(m.sent_at) AS said_at
-    FROM (SELECT atom_id, message_id FROM atom_evidence UNION ALL SELECT atom_id, message_id FROM atom_claims) p
-    JOIN touched USING (atom_id) JOIN messages m ON m.id = p.message_id GROUP BY p.atom_id
-)
-UPDATE atoms old SET valid_until = said.said_at
-FROM said JOIN atoms a ON a.id = said.atom_id
-WHERE old.superseded_by = a.id AND old.valid_until = a.said_at AND a.said_at <> said.said_at
-
--- When the atoms of these messages were said first. $1 ids.
+-- When the atoms of these messages were said first; what such an atom superseded held until then, too. $1 ids.
 -- name: follow_moments
 WITH touched AS (
     SELECT atom_id FROM atom_evidence WHERE message_id = ANY($1::bigint[])
     UNION SELECT atom_id FROM atom_claims WHERE message_id = ANY($1::bigint[])
 ), said AS (
-    SELECT p.atom_id, min(m.sent_at) AS said_at
+    SELECT p.atom_id, min(m.sent_at) AS at
     FROM (SELECT atom_id, message_id FROM atom_evidence UNION ALL SELECT atom_id, message_id FROM atom_claims) p
     JOIN touched USING (atom_id) JOIN messages m ON m.id = p.message_id GROUP BY p.atom_id
+), moved AS (
+    SELECT a.id, coalesce(own.at, a.said_at) AS said_at,
+           CASE WHEN a.valid_until = later.said_at THEN coalesce(laters.at, a.valid_until) ELSE a.valid_until END
+               AS valid_until
+    FROM atoms a LEFT JOIN said own ON own.atom_id = a.id
+    LEFT JOIN atoms later ON later.id = a.superseded_by LEFT JOIN said laters ON laters.atom_id = later.id
+    WHERE a.id IN (SELECT atom_id FROM said) OR a.superseded_by IN (SELECT atom_id FROM said)
 )
-UPDATE atoms a SET said_at = said.said_at FROM said WHERE a.id = said.atom_id AND a.said_at IS DISTINCT FROM said.said_at
+UPDATE atoms a SET said_at = moved.said_at, valid_until = moved.valid_until FROM moved
+WHERE a.id = moved.id AND (a.said_at, a.valid_until) IS DISTINCT FROM (moved.said_at, moved.valid_until)
 
 -- Topics that these messages are filed under. $1 ids.
 -- name: topics_of_messages
