@@ -19,14 +19,15 @@ from winnow.domain.windows import cut_windows
 from winnow.errors import SetupFault, Transient, WinnowError
 from winnow.pipeline.heartbeat import heartbeat
 from winnow.pipeline.score import scored
-from winnow.storage.extraction import save_extraction
+from winnow.storage.knowledge import save_extraction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from winnow.domain.knowledge import Extraction, Extractor
-    from winnow.storage.extraction import ExtractionStore, SavedExtraction, StoredMessage
+    from winnow.storage.extraction import ExtractionStore, StoredMessage
+    from winnow.storage.knowledge import SavedExtraction
     from winnow.storage.messages import StoredScore
     from winnow.storage.unit_of_work import UnitsOfWork
 
