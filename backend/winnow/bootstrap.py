@@ -42,7 +42,7 @@ from winnow.pipeline.score_by_model import ModelScorer, scorer_of
 from winnow.pipeline.search import Searching
 from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
-from winnow.pipeline.windowing import Limits
+from winnow.pipeline.windowing import limits_of
 from winnow.providers.factory import (
     build_catalogue,
     is_own_service,
@@ -275,11 +275,7 @@ class Winnow:
             store=self.extractions,
             extractor_for=always(RuleExtractor()),
             lease_seconds=self.settings.lease_seconds,
-            limits=Limits(
-                messages=self.settings.window_messages,
-                context=self.settings.window_context,
-                tokens=self.settings.window_tokens,
-            ),
+            limits=limits_of(self.settings),
             rules=self.score_rules,
         )
 

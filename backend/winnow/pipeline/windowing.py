@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from winnow.domain.jobs import Asked, Lane
     from winnow.domain.knowledge import KnownAtom, Window
+    from winnow.settings import Settings
     from winnow.storage.engine import Database
     from winnow.storage.extraction import ExtractionStore, StoredMessage
     from winnow.storage.messages import StoredScore
@@ -35,6 +36,11 @@ class Limits:
     messages: int
     context: int
     tokens: int
+
+
+def limits_of(settings: Settings) -> Limits:
+    """As the settings choose."""
+    return Limits(messages=settings.window_messages, context=settings.window_context, tokens=settings.window_tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
