@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 5
-NOT_FOUND = (ProviderNotFound, MessageNotFound, ChannelNotFound, AtomNotFound, TopicNotFound)
+NOT_FOUND = (ProviderNotFound, MessageNotFound, ChannelNotFound, AtomNotFound, TopicNotFound, RunNotFound)
 NOTHING = "there is nothing at this path; /openapi.json tells what there is"
 PROBLEM_RESPONSE: dict[str, Any] = {
     "description": "A mistake in the request; `detail` says which.",
