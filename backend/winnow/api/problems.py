@@ -22,6 +22,7 @@ from winnow.errors import (
     NameTaken,
     ProviderConflict,
     ProviderNotFound,
+    RunNotFound,
     SetupFault,
     TopicNotFound,
     Transient,
