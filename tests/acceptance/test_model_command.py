@@ -69,6 +69,8 @@ async def test_there_and_back_again(
     for command in ("back", "forget", "cancel"):
         refused = own.run("model", command, "--yes")
         assert (refused.code, refused.out) == (2, "")
+    unasked = own.run("model", "back")
+    assert (unasked.code, "no vectors of an earlier model" in unasked.sentence) == (2, True)
 
 
 async def test_a_setting_of_before_is_told_and_does_not_stop_anything(own: Program, sql: asyncpg.Connection) -> None:
