@@ -24,6 +24,7 @@ MOST_WORDS = 200
 # Part of a word is found only if it cannot be there by chance.
 _LEAST_PART = 8
 _MOST_PLACES = 100
+_MOST_CHARACTERS = 10_000
 _MOST_STARTS = 64
 
 _MARKS = "\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0dff"
@@ -42,8 +43,8 @@ def ground(quote: str, text: str) -> tuple[int, int] | None:
     """Where in the text the quote is, as start and end in code points; None: it is not there.
 
     As it is written; else but for case, form of characters and white space; else at least three quarters of its words
-    in order, at a place at most a third longer, where numbers and negations are the same ones. Time is linear in the
-    text's length, whatever is in it.
+    in order, at a place at most a third longer, where numbers and negations are the same ones, and no name is missing.
+    Time is linear in the text's length, whatever is in it.
     """
     return Passage(text).find(quote)
 
@@ -82,14 +83,14 @@ class Passage:
                 span = self._folded.original_span(start, start + len(form))
                 if span is not None:
                     return span
-        return self._find_most(folded)
+        return self._find_most(folded, names=_names(quote))
 
-    def _find_most(self, quote: str) -> tuple[int, int] | None:
-        """Where most words of the folded quote are."""
+    def _find_most(self, quote: str, *, names: list[str]) -> tuple[int, int] | None:
+        """Where most words of the folded quote are, and all names."""
         wanted = [word.text for word in _words_of(quote)]
         if not 0 < len(wanted) <= MOST_WORDS:
             return None
-        found = _best_stretch(wanted, [word.text for word in self._words])
+        found = _best_stretch(wanted, [word.text for word in self._words], names)
         if found is None:
             return None
         first, last = self._words[found[0]], self._words[found[1] - 1]
@@ -127,8 +128,18 @@ def _words_of(text: str) -> list[_Word]:
     return [_Word(found.group(), found.start(), found.end()) for found in _WORD.finditer(text)]
 
 
-def _best_stretch(wanted: list[str], words: list[str]) -> tuple[int, int] | None:
-    """The stretch of the words, first and behind the last, with the most of the wanted ones in order."""
+def _names(quote: str) -> list[str]:
+    """Words with a capital that does not come from the beginning of the sentence: who wrote MySQL meant no other."""
+    words = _WORD.findall(quote[:_MOST_CHARACTERS].replace("’", "'"))
+    return [
+        fold(word).text
+        for place, word in enumerate(words)
+        if any(char.isupper() for char in (word if place else word[1:]))
+    ]
+
+
+def _best_stretch(wanted: list[str], words: list[str], names: list[str]) -> tuple[int, int] | None:
+    """The stretch of the words, first and behind the last, with the most of the wanted ones in order, and all names."""
     least = -(-len(wanted) * LEAST_SHARE[0] // LEAST_SHARE[1])
     most = len(wanted) * MOST_LENGTH[0] // MOST_LENGTH[1]
     weighty, weights = Counter(filter(_is_weighty, wanted)), [word if _is_weighty(word) else "" for word in words]
@@ -138,7 +149,7 @@ def _best_stretch(wanted: list[str], words: list[str]) -> tuple[int, int] | None
             rank = (-shared, end - start, start, end)
             if shared < least or (best is not None and rank >= best):
                 continue
-            if Counter(filter(None, weights[start:end])) == weighty:
+            if Counter(filter(None, weights[start:end])) == weighty and not set(names).difference(words[start:end]):
                 best = rank
     return None if best is None else best[2:]
 

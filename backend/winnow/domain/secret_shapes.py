@@ -14,7 +14,7 @@ _KEYS = re.compile(
     r"""(?<![A-Za-z0-9])(?:
       sk-[\w-]{16,256}                                                # OpenAI, Anthropic and those who copy them
     | gh[opsur]_[A-Za-z0-9]{30,255} | github_pat_\w{22,255}           # GitHub
-    | gl(?:pat|ptt|dt|rt|soat|cbt|ft)-[\w.-]{20,300}                  # GitLab
+    | gl(?:pat|ptt|dt|rt|soat|cbt|ft)-[\w.-]{19,300}\w                 # GitLab
     | xox[a-z]-[A-Za-z0-9-]{10,255} | xapp-[A-Za-z0-9-]{10,255}       # Slack
     | (?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}(?![0-9A-Za-z])              # AWS
     | AIza[\w-]{35} | ya29\.[\w-]{20,512} | GOCSPX-[\w-]{20,64}       # Google
