@@ -33,18 +33,19 @@ from winnow.pipeline.estimate import Asked
 from winnow.pipeline.examine import Examining
 from winnow.pipeline.examine_model import ExaminingModel
 from winnow.pipeline.extract import Extracting
+from winnow.pipeline.extractors import Extractors
 from winnow.pipeline.metering import Meter, NotedEmbedder, NotedLanguageModel
 from winnow.pipeline.overview import Overviewing
-from winnow.pipeline.providers import Registry
+from winnow.pipeline.providers import Registry, registry_of
 from winnow.pipeline.score import Scoring
 from winnow.pipeline.score_by_model import ModelScorer, scorer_of
 from winnow.pipeline.search import Searching
 from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
+from winnow.providers.chosen import parse_embedder
 from winnow.providers.factory import (
     build_catalogue,
     is_own_service,
-    parse_embedder,
     provider_of_settings,
 )
 from winnow.providers.models import known_model
@@ -56,18 +57,16 @@ from winnow.queue.facts import jetstream_facts
 from winnow.queue.lanes import LANES
 from winnow.queue.middleware import LogContextMiddleware
 from winnow.queue.view import JetStreamView
-from winnow.secrets import secrets_of
 from winnow.servers import external_servers
 from winnow.storage.embeddings import EmbeddingStore
 from winnow.storage.engine import Database
 from winnow.storage.extraction import ExtractionStore
-from winnow.storage.providers import ProviderStore
 from winnow.storage.unit_of_work import UnitsOfWork
 from winnow.tasks.dispatch import TaskDispatcher, register_tasks
 from winnow.tasks.tools import Tools
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from uuid import UUID
 
     from winnow.domain.spaces import Space
@@ -90,6 +89,7 @@ class Winnow:
     embedder: Embedder
     brokers: dict[Lane, JetStreamBroker]
     scorer: ModelScorer | None = field(init=False)
+    extractors: Extractors = field(init=False)
     spaces: Spaces = field(init=False)
     embeddings: EmbeddingStore = field(init=False)
     extractions: ExtractionStore = field(init=False)
@@ -106,7 +106,14 @@ class Winnow:
         self.embeddings = EmbeddingStore(self.database, large_writes=max(2, self.settings.bulk_concurrency // 2))
         self.extractions = ExtractionStore(self.database)
         self.meter = Meter(self.database)
-        self.scorer = self._scorer()
+        self.scorer = scorer_of(self.settings, make=self._maker(Purpose.SCORE), database=self.database)
+        self.extractors = Extractors(
+            settings=self.settings,
+            registry=self.registry(),
+            make=self._maker(Purpose.EXTRACT),
+            tariff_of=self.tariff_of,
+            database=self.database,
+        )
         self.dispatcher = TaskDispatcher(self.brokers)
         self.units = UnitsOfWork(
             self.database,
@@ -141,9 +148,6 @@ class Winnow:
             return self.embedder
         return self.embedder_of(provider, space.identity.model, space=space)
 
-    def _provider_of_settings(self, kind: str) -> Provider:
-        return provider_of_settings(self.settings, ProviderKind(kind))
-
     def embedder_of(self, provider: Provider, model: str, *, space: Space | None = None) -> Embedder:
         """One with this model of this provider; with the prefixes of the space, and held to it, if it is for one."""
         return paced_embedder(self.settings, self.ways, provider, model, space=space)
@@ -161,11 +165,8 @@ class Winnow:
             meter=self.meter,
         )
 
-    def _scorer(self) -> ModelScorer | None:
-        def make(provider: Provider, model: str) -> LanguageModel:
-            return self.language_model_of(provider, model, Purpose.SCORE)
-
-        return scorer_of(self.settings, make=make, database=self.database)
+    def _maker(self, purpose: Purpose) -> Callable[[Provider, str], LanguageModel]:
+        return lambda provider, model: self.language_model_of(provider, model, purpose)
 
     def catalogue_of(self, provider: Provider) -> ModelCatalogue:
         """Of the models of the provider's server."""
@@ -184,7 +185,7 @@ class Winnow:
 
     def choosing(self) -> Choosing:
         """For naming models."""
-        return Choosing(registry=self.registry(), of_settings=self._provider_of_settings)
+        return Choosing(registry=self.registry(), of_settings=lambda kind: provider_of_settings(self.settings, kind))
 
     async def start_queue(self) -> None:
         """Connects to NATS. Use cases that only read the database do without.
@@ -217,6 +218,7 @@ class Winnow:
         await self.meter.close()
         if self.scorer is not None:
             await self.scorer.model.close()
+        await self.extractors.close()
         await self.spaces.close()
         await self.database.close()
 
@@ -237,7 +239,7 @@ class Winnow:
         """Whether a provider (None: the settings' own) is the service of the company whose protocol it speaks."""
         provider = self._source.known(kind, provider_id)
         if provider is None and provider_id is None and self.embedder.identity.provider == kind and kind in TRAITS:
-            provider = self._provider_of_settings(kind)
+            provider = provider_of_settings(self.settings, ProviderKind(kind))
         return provider is not None and is_own_service(provider)
 
     def task_tools(self) -> Tools:
@@ -321,12 +323,7 @@ class Winnow:
 
     def registry(self) -> Registry:
         """For providers."""
-        return Registry(
-            store=ProviderStore(self.database),
-            secrets=secrets_of(self.settings),
-            first_timeout_seconds=self.settings.provider_first_timeout_seconds,
-            timeout_seconds=self.settings.provider_timeout_seconds,
-        )
+        return registry_of(self.settings, self.database)
 
     def examining(self, *, measure: bool) -> Examining:
         """For `winnow doctor`."""

@@ -144,6 +144,12 @@ class Settings(BaseSettings):
     scorer: str = Field("rules", description="`rules`, or the model that scores: `ollama:MODEL`, `openai:MODEL`.")
 
     # extraction
+    extractor: str = Field(
+        "rules", description="`rules`, or the model that extracts: `PROVIDER:MODEL`, for example `ollama:qwen3:8b`."
+    )
+    mask_contacts: bool = Field(
+        False, description="Telephone numbers and e-mail addresses are masked, too, before text leaves for a model."
+    )
     extraction_threshold: int = Field(10, ge=1, description="Unclaimed messages in a channel that start an extraction.")
     extraction_quiet_seconds: Seconds = Field(180, description="A channel this long quiet is extracted below it, too.")
     window_messages: int = Field(60, ge=1, le=200, description="Messages in one extraction window.")
