@@ -145,8 +145,11 @@ def test_no_secret_is_left(secrets: list[str], between: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a1_" * 30_000, "password " * 10_000, "-----BEGIN PRIVATE KEY-----" * 3_000, "a@" * 40_000, "http://" * 10_000 + ":",
-     "eyJ" * 30_000, "4 " * 40_000, "token=" * 15_000, "+1 (" * 20_000, "sk-" * 30_000, "Bearer " * 10_000],
+    [
+        "a1_" * 30_000, "password " * 10_000, "-----BEGIN PRIVATE KEY-----" * 3_000, "a@" * 40_000,
+        "http://" * 10_000 + ":", "eyJ" * 30_000, "4 " * 40_000, "token=" * 15_000, "+1 (" * 20_000, "sk-" * 30_000,
+        "Bearer " * 10_000,
+    ],
 )  # fmt: skip
 def test_hostile_texts_take_no_time(text: str) -> None:
     """The suite's own limit is the only clock here."""

@@ -11,7 +11,7 @@ import structlog
 from winnow.domain.knowledge import ExtractionFailed, ModelUse
 from winnow.domain.masking import Masking
 from winnow.domain.usage import NOTHING, tokens_by_bytes
-from winnow.errors import AnswerInvalid, TextRefused, Transient
+from winnow.errors import AnswerInvalid, TextRefused, TextTooLong, Transient
 from winnow.pipeline.extract_answer import NotUsable, read_answer
 from winnow.pipeline.extract_grounding import ground_answer, joined, proven_in
 from winnow.pipeline.extract_prompt import MESSAGE_TOKENS, SCHEMA, prompt_version, system_prompt, write_sheet
@@ -89,16 +89,20 @@ class _Part:
     is_repeated: bool = False
     salvaged: Extraction | None = None
 
-    def smaller(self, trouble: str, salvaged: Extraction | None) -> list[_Part]:
-        """What to ask instead: both halves; of one message half the text, once; then nothing more."""
+    def smaller(self, trouble: str, salvaged: Extraction | None, *, is_too_long: bool = False) -> list[_Part]:
+        """What to ask instead: both halves; of one message half the text, alone and once; then nothing more.
+
+        One that is too long is halved as often as it takes.
+        """
         messages, middle = self.window.messages, (len(self.window.messages) + 1) // 2
         salvaged = salvaged or self.salvaged
         if len(messages) == 1:
-            if self.is_repeated:
+            if self.is_repeated and not (is_too_long and self.message_tokens > _LEAST_MESSAGE_TOKENS):
                 return []
             tokens = max(self.message_tokens // 2, _LEAST_MESSAGE_TOKENS)
+            alone = replace(self.window, context=())  # it may be what was said before that a server refuses
             return [
-                replace(self, trouble=trouble, message_tokens=tokens, is_repeated=True, salvaged=salvaged),
+                replace(self, window=alone, trouble=trouble, message_tokens=tokens, is_repeated=True, salvaged=salvaged)
             ]
         length = max(len(self.window.context), _LEAST_CONTEXT)
         before = (*self.window.context, *messages[:middle])[-length:]
@@ -127,6 +131,7 @@ class _Attempt:
     trouble: str = ""
     told: str = ""
     salvaged: Extraction | None = None
+    is_too_long: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -137,6 +142,7 @@ class _Reading:
     window: Window
     masking: Masking | None
     use: ModelUse = field(default_factory=lambda: ModelUse(cost_usd=NOTHING))
+    most_requests: int = MOST_REQUESTS
     answer: str = ""
     trouble: str = ""
     dropped: Counter[str] = field(default_factory=Counter)
@@ -149,13 +155,13 @@ class _Reading:
         while parts:
             part = parts.popleft()
             smaller: list[_Part] = []
-            if self.use.requests < MOST_REQUESTS:
+            if self.use.requests < self.most_requests:
                 attempt = await self._ask(part)
                 if attempt.found is not None:
                     found.append((part.start, attempt.found))
                     continue
                 self.trouble = attempt.trouble
-                smaller = part.smaller(attempt.told, attempt.salvaged)
+                smaller = part.smaller(attempt.told, attempt.salvaged, is_too_long=attempt.is_too_long)
                 part = replace(part, salvaged=attempt.salvaged or part.salvaged)
             parts.extend(smaller)
             if not smaller:
@@ -193,7 +199,10 @@ class _Reading:
             completion = await self.extractor.model.complete(
                 system=system, prompt=sheet.prompt, schema=SCHEMA, max_output_tokens=sheet.answer_tokens
             )
-        except TextRefused as error:  # or too long; it may take one half of the messages, and not the other
+        except TextTooLong as error:  # nothing was read, so nothing is paid; two are to be asked now instead of one
+            self.most_requests += 1
+            return _Attempt(trouble=str(error), is_too_long=True)
+        except TextRefused as error:  # it may take one half of the messages, and not the other
             self._count()
             return _Attempt(trouble=str(error))
         except AnswerInvalid as error:  # which has been paid for
@@ -221,7 +230,8 @@ class _Reading:
             return _Attempt(trouble=told, told=told)
         grounded = ground_answer(given, sheet)
         if completion.truncated or given.cut:
-            return _Attempt(trouble=CUT_SHORT, told=CUT_SHORT, salvaged=grounded.extraction)
+            proven = proven_in(grounded.extraction, [one.message.id for one in sheet.new.values()])
+            return _Attempt(trouble=CUT_SHORT, told=CUT_SHORT, salvaged=proven)
         self.dropped += grounded.dropped
         return _Attempt(found=grounded.extraction)
 
