@@ -58,7 +58,7 @@ async def test_schema_limits_and_prompt_are_on_the_wire(reader: Reader) -> None:
         assert body["options"]["num_ctx"] >= 4096
     else:
         assert body["response_format"]["json_schema"] == {"name": "answer", "strict": True, "schema": SCHEMA}
-        assert 500 < body.get("max_tokens", body.get("max_completion_tokens")) < 2000
+        assert 500 < body["max_tokens"] < 2000
     assert body["messages"][0]["content"].startswith(system_prompt())
 
 

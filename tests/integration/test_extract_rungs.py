@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from typing_extensions import override
 
 from plugins.model_servers_chat import ChatAnswer, ShownModel
 from plugins.readers import SAID, an_atom_of_each, answer, atom, language_model, messages_in, new_numbers, window_of
@@ -24,6 +25,9 @@ MANY = [f"We decided on point number {number} today." for number in range(25)]
 GOOD_ATOM = atom("n1", "The timeout becomes 60 seconds.", (2, "decided to raise the timeout"))
 
 
+STRAY: list[Any] = [{"type": "rumour", "title": "x", "content": "y"}, 7, None, {}, {"type": "idea"}]
+
+
 class Endless(LanguageModel):
     """Keeps to no limit, as some servers do."""
 
@@ -31,12 +35,15 @@ class Endless(LanguageModel):
         self._text = text
 
     @property
+    @override
     def name(self) -> str:
         return "endless"
 
+    @override
     async def complete(self, **_: object) -> Completion:
         return Completion(text=self._text, model="endless")
 
+    @override
     async def close(self) -> None:
         """Nothing is open."""
 
@@ -61,7 +68,7 @@ def quotes(found: Extraction) -> list[str]:
         answer(GOOD_ATOM | {"type": " Decision "}),
         answer(GOOD_ATOM | {"id": 1, "confidence": "0.9", "evidence": [{"message": "2", "quote": SAID[1]}]}),
         answer(GOOD_ATOM | {"title": "\x00The\x07 timeout\n", "content": "The timeout\u202e becomes\x00 60 seconds."}),
-        answer(GOOD_ATOM, *([{"type": "rumour", "title": "x", "content": "y"}, 7, None, {}, {"type": "idea"}])),
+        answer(GOOD_ATOM, *STRAY),
     ],
 )  # fmt: skip
 async def test_what_can_be_read_is_read_at_once(reader: Reader, text: str) -> None:

@@ -74,7 +74,7 @@ async def reader(
 
 
 def message(number: int, text: str, **values: Any) -> WindowMessage:
-    given = {"author": "ann", "importance": 0.5, "sent_at": START + timedelta(minutes=number)} | values
+    given: dict[str, Any] = {"author": "ann", "importance": 0.5, "sent_at": START + timedelta(minutes=number)} | values
     return WindowMessage(id=number, text=text, **given)
 
 
