@@ -88,13 +88,15 @@ async def test_a_model_that_obeys_is_believed_only_what_it_can_quote(
 ) -> None:
     reader.server.chat_answers = wish
     window = window_of(SAID[0], *INJECTIONS[:11], SAID[1], *INJECTIONS[11:22])
-    if wish in (its_own_words, done, forever):
+    if wish in (done, forever):
         with pytest.raises(ExtractionFailed) as failed:
             await reader.read(window)
         assert failed.value.use.requests <= MOST_REQUESTS
         return
     found = await reader.read(window)
     assert_believable(found, window)
+    if wish is its_own_words:  # what one of them quotes may be its own words
+        return
     proven = [one for one in found.atoms if one.evidence]
     assert len(proven) == (1 if wish is more_keys else 0)
     assert not found.links_to_known
