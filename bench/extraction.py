@@ -30,7 +30,7 @@ from winnow.domain.messages import IncomingMessage
 from winnow.domain.rules import extract_by_rules
 from winnow.domain.rules.words import content_words, overlap
 from winnow.domain.scoring import score
-from winnow.domain.windows import DEFAULT_CONTEXT, DEFAULT_SIZE, split_windows
+from winnow.domain.windows import DEFAULT_CONTEXT, DEFAULT_SIZE, cut_windows
 from winnow.sources.irc import read_irc
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def measure(paths: Iterable[Path], *, proposals: bool, size: int, context: int, 
     for path in paths:
         kept, gold = masked(read_messages(path), proposals=proposals)
         started = time.perf_counter()
-        windows = split_windows(kept, channel=path.stem, size=size, context=context)
+        windows = cut_windows(kept, channel=path.stem, size=size, context=context)
         atoms = [atom for window in windows for atom in extract_by_rules(window).atoms]
         tally.seconds += time.perf_counter() - started
         tally.messages += len(kept)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from winnow.domain.jobs import Lane
-from winnow.domain.providers import TRAITS, Provider, ProviderKind
 from winnow.domain.scoring import ScoreRules
 from winnow.domain.spaces import Role, Wish
 from winnow.domain.usage import Purpose, Tariff
@@ -31,26 +30,27 @@ from winnow.pipeline.embedders import (
 )
 from winnow.pipeline.estimate import Asked
 from winnow.pipeline.examine import Examining
+from winnow.pipeline.examine_extractor import examine_extractor
 from winnow.pipeline.examine_model import ExaminingModel
 from winnow.pipeline.extract import Extracting
 from winnow.pipeline.extractors import Extractors
 from winnow.pipeline.metering import Meter, NotedEmbedder, NotedLanguageModel
 from winnow.pipeline.overview import Overviewing
 from winnow.pipeline.providers import Registry, registry_of
+from winnow.pipeline.request_extraction import Requesting
 from winnow.pipeline.score import Scoring
 from winnow.pipeline.score_by_model import ModelScorer, scorer_of
 from winnow.pipeline.search import Searching
 from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
+from winnow.pipeline.tariffs import tariff_here, tariff_of
+from winnow.pipeline.windowing import Limits
 from winnow.providers.chosen import parse_embedder
 from winnow.providers.factory import (
     build_catalogue,
-    is_own_service,
     provider_of_settings,
 )
 from winnow.providers.models import known_model
-from winnow.providers.prices import KnownPrices
-from winnow.providers.rules import RuleExtractor
 from winnow.queue.broker import JetStreamBroker
 from winnow.queue.events import NatsAnnouncer
 from winnow.queue.facts import jetstream_facts
@@ -67,8 +67,8 @@ from winnow.tasks.tools import Tools
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from uuid import UUID
 
+    from winnow.domain.providers import Provider
     from winnow.domain.spaces import Space
     from winnow.pipeline.choices import Choice
     from winnow.pipeline.overview import QueueView
@@ -111,7 +111,7 @@ class Winnow:
             settings=self.settings,
             registry=self.registry(),
             make=self._maker(Purpose.EXTRACT),
-            tariff_of=self.tariff_of,
+            tariff_of=tariff_of,
             database=self.database,
         )
         self.dispatcher = TaskDispatcher(self.brokers)
@@ -160,7 +160,7 @@ class Winnow:
             named=model,
             purpose=purpose,
             provider=provider,
-            tariff=self.tariff_of(provider),
+            tariff=tariff_of(provider),
             worker=self.worker,
             meter=self.meter,
         )
@@ -176,7 +176,7 @@ class Winnow:
         """What it would cost to have this choice's embedder asked."""
         return Asked(
             embedder=embedder,
-            tariff=self.tariff_of(choice.provider),
+            tariff=tariff_of(choice.provider),
             worker=self.worker,
             provider_id=choice.provider.id,
             provider_name=choice.provider.name,
@@ -229,18 +229,7 @@ class Winnow:
 
     def tariff(self) -> Tariff:
         """What the use of models costs here."""
-        return Tariff(pricing=KnownPrices(), is_own_service=self._is_own_service)
-
-    def tariff_of(self, provider: Provider) -> Tariff:
-        """What the use of this provider's models costs."""
-        return Tariff(pricing=KnownPrices(), is_own_service=lambda _kind, _id: is_own_service(provider))
-
-    def _is_own_service(self, kind: str, provider_id: UUID | None) -> bool:
-        """Whether a provider (None: the settings' own) is the service of the company whose protocol it speaks."""
-        provider = self._source.known(kind, provider_id)
-        if provider is None and provider_id is None and self.embedder.identity.provider == kind and kind in TRAITS:
-            provider = provider_of_settings(self.settings, ProviderKind(kind))
-        return provider is not None and is_own_service(provider)
+        return tariff_here(self.settings, self._source, first_kind=self.embedder.identity.provider)
 
     def task_tools(self) -> Tools:
         """What tasks are given."""
@@ -270,14 +259,22 @@ class Winnow:
     def extracting(self) -> Extracting:
         """For extracting knowledge in this process."""
         return Extracting(
+            database=self.database,
             units=self.units,
             store=self.extractions,
-            extractor=RuleExtractor(),
+            extractor_for=self.extractors.of,
             lease_seconds=self.settings.lease_seconds,
-            window_messages=self.settings.window_messages,
-            window_context=self.settings.window_context,
+            limits=Limits(
+                messages=self.settings.window_messages,
+                context=self.settings.window_context,
+                tokens=self.settings.window_tokens,
+            ),
             rules=self.score_rules,
         )
+
+    def requesting(self) -> Requesting:
+        """For asking for extractions by hand, and for runs."""
+        return Requesting(database=self.database, units=self.units, dispatcher=self.dispatcher)
 
     def searching(self) -> Searching:
         """For searches."""
@@ -332,6 +329,7 @@ class Winnow:
             database=self.database,
             queue=lambda: jetstream_facts(client),
             model=lambda role: self._examining_model(role, measure=measure),
+            extractor=lambda: examine_extractor(self.extractors),
             data_dir=self.settings.data_dir if external_servers(self.settings) is None else None,
         )
 
@@ -343,7 +341,7 @@ class Winnow:
         provider = await self._source.provider_of(space) if space else None
         if provider is None:
             provider = provider_behind_vectors(self.settings, embedder.identity.provider)
-        asked = Asked(embedder=embedder, tariff=self.tariff_of(provider), worker=self.worker, provider_id=provider.id)
+        asked = Asked(embedder=embedder, tariff=tariff_of(provider), worker=self.worker, provider_id=provider.id)
         several = provider.urls if len(provider.urls) > 1 else ()
         return ExaminingModel(
             area="model" if role == Role.ACTIVE else "next model",
