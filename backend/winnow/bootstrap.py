@@ -356,7 +356,13 @@ class Winnow:
     def overviewing(self) -> Overviewing:
         """For `winnow status` and its kin."""
         view: QueueView = JetStreamView(self.brokers[Lane.LIVE])
-        return Overviewing(database=self.database, embeddings=self.embeddings, spaces=self.spaces, queue=view)
+        return Overviewing(
+            database=self.database,
+            embeddings=self.embeddings,
+            spaces=self.spaces,
+            queue=view,
+            extractor=self.settings.extractor,
+        )
 
 
 def build(settings: Settings, servers: Servers, *, pool_size: int = 10) -> Winnow:
