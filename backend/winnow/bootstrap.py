@@ -44,7 +44,7 @@ from winnow.pipeline.search import Searching
 from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
 from winnow.pipeline.tariffs import tariff_here, tariff_of
-from winnow.pipeline.windowing import Limits
+from winnow.pipeline.windowing import limits_of
 from winnow.providers.chosen import parse_embedder
 from winnow.providers.factory import (
     build_catalogue,
@@ -264,11 +264,7 @@ class Winnow:
             store=self.extractions,
             extractor_for=self.extractors.of,
             lease_seconds=self.settings.lease_seconds,
-            limits=Limits(
-                messages=self.settings.window_messages,
-                context=self.settings.window_context,
-                tokens=self.settings.window_tokens,
-            ),
+            limits=limits_of(self.settings),
             rules=self.score_rules,
         )
 

@@ -89,7 +89,9 @@ async def test_what_cannot_be_quoted_is_kept_apart(
     async with winnow_over(database_url, nats_url, started=False, **chosen(ollama_chat_server)) as winnow:
         await extract_knowledge(winnow.extracting(), await add_messages(sql, SAYS), lane=Lane.LIVE)
     assert await evidence(sql) == []
-    assert (await run_of(sql))["unproven"] == 1
+    run = await run_of(sql)
+    assert (run["state"], run["unproven"]) == ("done", 1)
+    assert run["error"] == "1 × a quote that is in no new message"
 
 
 @pytest.mark.parametrize("is_marked", [True, False])
