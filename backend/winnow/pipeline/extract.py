@@ -21,7 +21,7 @@ from winnow.errors import RunLost, SetupFault, Transient, WinnowError
 from winnow.pipeline.heartbeat import heartbeat
 from winnow.pipeline.windowing import Limits, readings_of, with_offers
 from winnow.storage.knowledge import save_extraction
-from winnow.storage.runs import note_account, settle_read
+from winnow.storage.runs import note_account, note_trouble, settle_read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -224,6 +224,8 @@ async def _commit(units: UnitsOfWork, run_id: int, reading: Reading, extraction:
     async with units.begin() as work:
         saved = await save_extraction(work, run_id, extraction, reading.own_scores)
         await note_account(work, run_id, extraction.use, unproven=unproven)
+        if extraction.trouble:
+            await note_trouble(work, run_id, extraction.trouble)
         work.promise(EmbedJob(Kind.ATOMS, saved.atom_ids), reading.lane)
         work.promise(EmbedJob(Kind.TOPICS, saved.topic_ids), reading.lane)
         _promise_messages(work, reading)

@@ -80,6 +80,12 @@ async def find_channels(database: Database, source: str, name: str) -> list[str]
         return sorted(row.channel for row in await fetch(connection, "find_channels", source, name))
 
 
+async def is_local_only(database: Database, source: str, channel: str) -> bool:
+    """Whether its text may not be sent to a model that is elsewhere."""
+    async with database.autocommit() as connection:
+        return bool(await fetch(connection, "is_local_only", source, channel))
+
+
 async def write_channel(database: Database, source: str, channel: str, choice: Choice) -> None:
     """Notes what somebody chose; what waits for extraction is parked, or comes forth again, by the mode."""
     mode = choice.mode and choice.mode.value

@@ -34,6 +34,10 @@ FROM (SELECT) one LEFT JOIN channels c ON c.source = $1::text AND c.channel = $2
 SELECT channel FROM channels WHERE source = $1::text AND (title = $2::text OR channel = $2::text)
 UNION SELECT $2::text WHERE EXISTS (SELECT FROM messages WHERE source = $1::text AND channel = $2::text)
 
+-- A row if its text may not leave. $1 source, $2 channel.
+-- name: is_local_only
+SELECT true AS found FROM channels WHERE source = $1::text AND channel = $2::text AND local_only
+
 -- $1 source, $2 channel, $3 mode, $4 local only; NULL leaves it as it is. $5 days to keep, if $6.
 -- name: write_channel
 INSERT INTO channels AS c (source, channel, mode, local_only, keep_days)
