@@ -18,7 +18,7 @@ from winnow.domain.messages import IncomingMessage
 from winnow.domain.rules import extract_by_rules
 from winnow.domain.scoring import MessageKind, score, with_votes
 from winnow.domain.threads import Linker, Said
-from winnow.domain.windows import split_windows
+from winnow.domain.windows import cut_windows
 from winnow.sources.irc import read_irc
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def as_stored(messages: Sequence[IncomingMessage], ids: Sequence[int]) -> list[W
 def read_chat(messages: Sequence[IncomingMessage], channel: str, ids: Sequence[int] | None = None) -> Read:
     """The whole way; a message's id is its place in the chat, unless `ids` tells others."""
     stored = as_stored(messages, range(len(messages)) if ids is None else ids)
-    windows = split_windows(stored, channel=channel)
+    windows = cut_windows(stored, channel=channel)
     return Read(stored, windows, [extract_by_rules(window) for window in windows])
 
 
