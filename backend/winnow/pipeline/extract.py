@@ -15,7 +15,7 @@ import structlog
 from winnow.domain.jobs import EmbedJob, Kind, Lane, ScoreJob
 from winnow.domain.knowledge import Window, WindowMessage
 from winnow.domain.scoring import RULES, MessageKind, ScoreRules
-from winnow.domain.windows import split_windows
+from winnow.domain.windows import cut_windows
 from winnow.errors import SetupFault, Transient, WinnowError
 from winnow.pipeline.heartbeat import heartbeat
 from winnow.pipeline.score import scored
@@ -127,16 +127,14 @@ async def _windows(
 ) -> list[Window]:
     """The messages cut into windows, the first of them with what was said before."""
     earlier = await tools.store.earlier(messages[0], limit=max(tools.window_context, 1))
-    windows = split_windows(
+    return cut_windows(
         [_as_seen(message, scores) for message in messages],
         channel=channel,
         size=tools.window_messages,
         context=tools.window_context,
         topic=earlier[-1].topic if earlier else None,
+        earlier=[item.message for item in earlier],
     )
-    context = tuple(item.message for item in earlier[-tools.window_context :]) if tools.window_context else ()
-    windows[0] = replace(windows[0], context=context)
-    return windows
 
 
 def _as_seen(message: StoredMessage, scores: Mapping[int, StoredScore]) -> WindowMessage:

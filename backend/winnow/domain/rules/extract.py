@@ -11,6 +11,7 @@ from winnow.domain.rules.ballots import find_votes
 from winnow.domain.rules.grades import EXPLICIT, MIN_CONFIDENCE
 from winnow.domain.rules.links import find_links
 from winnow.domain.rules.reader import read_lines
+from winnow.domain.rules.voted import find_voted
 from winnow.domain.rules.topics import running_topics, salient_topic
 from winnow.domain.rules.words import tokens
 
@@ -36,6 +37,7 @@ _TYPE_SHARE = {
 """At most one atom of the type in so many messages (and two in any window): the surest ones stay."""
 _LEAST_OF_TYPE = 2
 _MAX_CONFIDENCE = 0.95
+_GIVES_WAY = frozenset({AtomType.DECISION, AtomType.IDEA, AtomType.ACTION, AtomType.REQUIREMENT})
 
 
 def extract_by_rules(window: Window) -> Extraction:
@@ -44,7 +46,7 @@ def extract_by_rules(window: Window) -> Extraction:
     topics = running_topics(window, TOPIC_LIFETIME)
     names = _names(window, lines)
     topics |= salient_topic(lines, topics, names)
-    found = find_votes(lines) + find_statements(lines, names)
+    found = _said_once(find_votes(lines) + find_voted(lines), find_statements(lines, names))
     added, links = find_links(lines, found)
     kept, merged_into = _merged(found + added)
     kept = _chosen(kept, len(window.messages))
@@ -59,6 +61,19 @@ def extract_by_rules(window: Window) -> Extraction:
 def _names(window: Window, lines: list[Line]) -> list[str]:
     authors = [message.author for message in (*window.context, *window.messages)]
     return list(dict.fromkeys(name for name in [*authors, *(line.speaker for line in lines)] if name))
+
+
+def _said_once(voted: list[Finding], said: list[Finding]) -> list[Finding]:
+    """A line that people voted on is what they voted on: the same line's reading by its words gives way to it."""
+    lines = {finding.line: finding for finding in voted}
+    kept = []
+    for finding in said:
+        vote = lines.get(finding.line)
+        if vote is None or finding.type not in _GIVES_WAY:
+            kept.append(finding)
+        elif finding.type is AtomType.DECISION:
+            vote.confidence = max(vote.confidence, finding.confidence)
+    return voted + kept
 
 
 def _merged(found: list[Finding]) -> tuple[list[Finding], dict[int, Finding]]:
