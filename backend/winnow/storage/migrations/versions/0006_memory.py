@@ -84,6 +84,7 @@ CREATE TABLE atom_versions (
 );
 CREATE INDEX atom_versions_proposed ON atom_versions (atom_id) WHERE state = 'proposed';
 CREATE INDEX atom_versions_run ON atom_versions (run_id);
+CREATE INDEX atom_versions_words ON atom_versions (type, md5(lower(content)));
 """
 
 # Which messages an atom without evidence was read in, so that it goes when they go.
