@@ -176,6 +176,14 @@ class MessageNotFound(InvalidInput):
     """There is no such message."""
 
 
+class AtomNotFound(InvalidInput):
+    """There is no such atom."""
+
+
+class ReviewRefused(InvalidInput):
+    """That cannot be done with this atom as it stands."""
+
+
 class ChannelNotFound(InvalidInput):
     """There is no such channel."""
 

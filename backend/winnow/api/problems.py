@@ -14,12 +14,14 @@ from starlette.routing import Match, Route
 from winnow.api.schemas import MANY, ONE
 from winnow.api.words import sentence_of
 from winnow.errors import (
+    AtomNotFound,
     ChangeRefused,
     ChannelNotFound,
     InvalidInput,
     MessageNotFound,
     ProviderConflict,
     ProviderNotFound,
+    ReviewRefused,
     SetupFault,
     Transient,
     WinnowError,
@@ -72,9 +74,9 @@ async def _winnow_error(_request: Request, error: Exception) -> JSONResponse:
 
 def problem_of(error: WinnowError) -> JSONResponse:
     """The answer to a request that ended in this error."""
-    if isinstance(error, ProviderNotFound | MessageNotFound | ChannelNotFound):
+    if isinstance(error, ProviderNotFound | MessageNotFound | ChannelNotFound | AtomNotFound):
         return problem(HTTPStatus.NOT_FOUND, str(error))
-    if isinstance(error, ProviderConflict | ChangeRefused):
+    if isinstance(error, ProviderConflict | ChangeRefused | ReviewRefused):
         return problem(HTTPStatus.CONFLICT, str(error))
     if isinstance(error, InvalidInput):
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))

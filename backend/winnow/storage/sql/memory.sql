@@ -54,7 +54,8 @@ WHERE a.type = $2::text AND md5(lower(a.content)) = md5(lower($3::text)) AND a.i
 -- name: atoms_to_judge
 SELECT a.id, a.type, a.title, a.content, a.status, a.confidence, coalesce(a.raw_confidence, a.confidence) AS raw_confidence,
        a.extractor, a.version, a.topic_id, p.name AS topic, a.merged_into, a.superseded_by, a.valid_until, a.said_at,
-       a.closed_at, a.reviewed_by
+       a.closed_at, a.reviewed_by,
+       (SELECT r.verdict FROM atom_reviews r WHERE r.atom_id = a.id ORDER BY r.id DESC LIMIT 1) AS verdict
 FROM atoms a LEFT JOIN topics p ON p.id = a.topic_id
 WHERE a.id = ANY($1::bigint[]) ORDER BY a.id
 
@@ -184,7 +185,3 @@ SELECT max(id) AS id FROM judges
 
 -- name: latest_judge
 SELECT id, reviews, weights, trained_at FROM judges ORDER BY id DESC LIMIT 1
-
--- One teacher at a time.
--- name: hold_teaching
-SELECT pg_try_advisory_xact_lock(x'77696e74656163'::bigint) AS held
