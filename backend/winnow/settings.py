@@ -148,6 +148,12 @@ class Settings(BaseSettings):
     extraction_quiet_seconds: Seconds = Field(180, description="A channel this long quiet is extracted below it, too.")
     window_messages: int = Field(60, ge=1, le=200, description="Messages in one extraction window.")
     window_context: int = Field(8, ge=0, le=50, description="Earlier messages shown to the extractor beside them.")
+    extraction_cut: float = Field(
+        0.5, ge=0, le=1, description="Confidence below which what was found waits, hidden, for a person."
+    )
+    auto_approve: Literal["off", "safe", "all"] = Field(
+        "safe", description="Which new wordings replace the current one without a person: off, safe, all."
+    )
 
     # search
     vector_weight: float = Field(0.4, ge=0, le=10, description="Weight of the vector arm against full text (1).")

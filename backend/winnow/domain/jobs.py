@@ -52,7 +52,14 @@ class ExtractJob:
     ids: tuple[int, ...]
 
 
-Job = EmbedJob | ScoreJob | ExtractJob
+@dataclass(frozen=True, slots=True)
+class CompareJob:
+    """Compare these atoms, which have a vector now, with those nearest to them: some may say the same."""
+
+    ids: tuple[int, ...]
+
+
+Job = EmbedJob | ScoreJob | ExtractJob | CompareJob
 
 
 class Dispatcher(Protocol):

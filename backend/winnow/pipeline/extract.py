@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +14,7 @@ import structlog
 
 from winnow.domain.jobs import EmbedJob, Kind, Lane, ScoreJob
 from winnow.domain.knowledge import Window, WindowMessage
+from winnow.domain.memory import MemoryRules
 from winnow.domain.scoring import RULES, MessageKind, ScoreRules
 from winnow.domain.windows import cut_windows
 from winnow.errors import SetupFault, Transient, WinnowError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from winnow.domain.knowledge import Extraction, Extractor
+    from winnow.pipeline.teach import Bench
     from winnow.storage.extraction import ExtractionStore, StoredMessage
     from winnow.storage.knowledge import SavedExtraction
     from winnow.storage.messages import StoredScore
@@ -36,7 +38,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extracting:
-    """What extraction needs. `window_messages` and `window_context` count messages."""
+    """What extraction needs. `window_messages` and `window_context` count messages.
+
+    `memory` are the rules by which finds are kept, `bench` has the judge who says how sure they are (None: nobody).
+    """
 
     units: UnitsOfWork
     store: ExtractionStore
@@ -45,6 +50,8 @@ class Extracting:
     window_messages: int
     window_context: int
     rules: ScoreRules = RULES
+    memory: MemoryRules = field(default_factory=MemoryRules)
+    bench: Bench | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +173,7 @@ async def _run(tools: Extracting, reading: _Reading) -> _Outcome:
         try:
             async with _in_hand(tools, run_id):
                 extraction = await tools.extractor.extract(reading.window)
-                saved = await _commit(tools.units, run_id, reading, extraction)
+                saved = await _commit(tools, run_id, reading, extraction)
         except WinnowError as error:
             log.warning("extract.failed", reason=str(error))
             return _Outcome("failed")
@@ -197,7 +204,7 @@ async def _in_hand(tools: Extracting, run_id: int) -> AsyncIterator[None]:
         raise
 
 
-async def _commit(units: UnitsOfWork, run_id: int, reading: _Reading, extraction: Extraction) -> SavedExtraction:
+async def _commit(tools: Extracting, run_id: int, reading: _Reading, extraction: Extraction) -> SavedExtraction:
     """Everything or nothing; new and grown atoms, topics and the run's messages are promised to the embedders.
 
     The scores it had to make for itself are stored, too, and what is in no conversation yet is promised to be linked:
@@ -206,8 +213,9 @@ async def _commit(units: UnitsOfWork, run_id: int, reading: _Reading, extraction
     """
     ids = tuple(message.id for message in reading.window.messages)
     scores = [reading.scores[row] for row in ids if row in reading.scores]
-    async with units.begin() as work:
-        saved = await save_extraction(work, run_id, extraction, scores)
+    judged = await tools.bench.confidences(tools.extractor.name, extraction.atoms) if tools.bench else None
+    async with tools.units.begin() as work:
+        saved = await save_extraction(work, run_id, extraction, scores, rules=tools.memory, confidences=judged)
         work.promise(EmbedJob(Kind.ATOMS, saved.atom_ids), reading.lane)
         work.promise(EmbedJob(Kind.TOPICS, saved.topic_ids), reading.lane)
         work.promise(EmbedJob(Kind.MESSAGES, ids), reading.lane)

@@ -143,7 +143,7 @@ async def delete_messages(work: UnitOfWork, ids: Sequence[int], *, queued: Abstr
         atoms=knowledge.atoms,
         links=knowledge.links,
         vectors=gone.vectors + knowledge.vectors,
-        ledger_rows=gone.ledger_rows + knowledge.jobs - len(queued.intersection(here)),
+        ledger_rows=gone.ledger_rows + knowledge.jobs - len(queued & set(here)),
         run_errors=gone.run_errors,
     )
     return Deleted(

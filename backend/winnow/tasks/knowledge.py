@@ -1,10 +1,11 @@
-"""Scoring and extraction tasks: what they raise, JetStream delivers again."""
+"""Scoring, extraction and comparing tasks: what they raise, JetStream delivers again."""
 
 from __future__ import annotations
 
 from taskiq import TaskiqDepends
 
 from winnow.domain.jobs import Lane
+from winnow.pipeline.compare import compare_atoms
 from winnow.pipeline.extract import extract_knowledge
 from winnow.pipeline.score import score_messages
 from winnow.tasks.tools import Tools, lane_of, tools_of
@@ -18,3 +19,7 @@ async def extract_knowledge_from_messages_task(
     message_ids: list[int], tools: Tools = TaskiqDepends(tools_of), lane: Lane = TaskiqDepends(lane_of)
 ) -> None:
     await extract_knowledge(tools.extracting, message_ids, lane=lane)
+
+
+async def compare_atoms_task(atom_ids: list[int], tools: Tools = TaskiqDepends(tools_of)) -> None:
+    await compare_atoms(tools.comparing, atom_ids)
