@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from winnow.domain.sameness_words import FILLERS, LABELS, LIMITS, NUMBERS, OPINIONS
 
@@ -19,7 +20,7 @@ ALIKE = 0.9
 # Of the words of the longer one: what a longer wording of the same must share with the shorter.
 MOSTLY = 2 / 3
 # Of all words, what a refinement must share with what it refines, where the extractor says that it does.
-PARTLY = 0.5
+PARTLY = 0.6
 _LEAST_WORDS = 4
 _LEAST_PREFIX = 4
 _TELLING_WORDS = 3
@@ -27,7 +28,7 @@ MOST_CHARACTERS = 4000
 
 _LINK = r"(?:https?://|www\.)[^\s<>]{1,2000}"
 _QUOTED = r"`[^`\n]{1,300}`|\"[^\"\n]{1,300}\"|“[^”\n]{1,300}”|«[^»\n]{1,300}»"
-_WORD = r"[@#]?[^\W_](?:[\w]|['’.\-/@:+#](?=[^\W_]))*(?:\+\+|\#(?!\w))?"
+_WORD = r"[@#]?[^\W_](?:[\w]|['’.\-/@:+#](?=[^\W_])|(?<=\d),(?=\d{3}(?!\d)))*(?:\+\+|\#(?!\w))?"
 _SIGN = r"[-−](?=\d)|[<>≤≥=≠+%$€£₽±~]"
 _TOKEN = re.compile(
     f"(?P<link>{_LINK})|(?P<quoted>{_QUOTED})|(?P<word>{_WORD})|(?P<sign>{_SIGN})|"
@@ -36,7 +37,7 @@ _TOKEN = re.compile(
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
 _INSIDE = re.compile(r"[./@:_#+]|^[@#]")
 _LABEL = re.compile(
-    rf"\s*[*_#]{{0,3}}(?:[qa]\s?:|(?:{'|'.join(LABELS)})[*_]{{0,3}}(?:\s?:|\s[-–—]\s))[*_]{{0,3}}\s*", re.IGNORECASE
+    rf"[*_#]{{0,3}}(?:[qa]\s?:|(?:{'|'.join(LABELS)})[*_]{{0,3}}(?:\s?:|\s[-–—]\s))[*_]{{0,3}}\s*", re.IGNORECASE
 )
 _OPINION = re.compile(rf"\b(?:{'|'.join(OPINIONS)})\b[,]?\s*", re.IGNORECASE)
 _SHORT_FORMS = (("n't", ("not",)), ("'ll", ("will",)), ("'ve", ("have",)), ("'re", ()), ("'m", ()), ("'s", ()))
@@ -108,10 +109,14 @@ def telling_words(text: str) -> str:
     return " ".join(longest[:_TELLING_WORDS])
 
 
+@lru_cache(maxsize=2048)
 def wording(text: str) -> Wording:
     """A statement as it is compared. Of a very long one the first 4,000 characters."""
     text = unicodedata.normalize("NFKC", text[:MOST_CHARACTERS]).replace("’", "'")
-    text = _OPINION.sub("", _LABEL.sub("", text, count=1))
+    text = text.strip()
+    if label := _LABEL.match(text):
+        text = text[label.end() :]
+    text = _OPINION.sub("", text)
     shouted = text == text.upper()
     words: list[str] = []
     hard: set[str] = set()
@@ -140,8 +145,6 @@ def wording(text: str) -> Wording:
 
 def _read(token: str) -> list[str]:
     """The words of one token, casefolded; none of a filler."""
-    if token.isupper() and len(token) > 1 and token.lower() in FILLERS:
-        return [token.casefold()]  # IT is no pronoun
     low = token.casefold()
     if low in _IRREGULAR:
         return [word for word in _IRREGULAR[low] if word not in FILLERS]
