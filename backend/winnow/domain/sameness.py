@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from winnow.domain.sameness_words import FILLERS, LABELS, LIMITS, NUMBERS, OPINIONS
+from winnow.domain.sameness_words import DIRECTIONS, FILLERS, LABELS, LIMITS, NUMBERS, OPINIONS
 
 # Of the cosine of two statements' vectors: from here on, words that differ by their ending only count as the same.
 ALIKE = 0.9
@@ -204,14 +204,16 @@ def _singular(word: str) -> str:
 
 
 def _reworded(one: Wording, other: Wording) -> bool:
-    """The shorter one's words are the longer one's but for some; or all are, in another order, and no name among them.
+    """The shorter one's words are the longer one's but for some; or all are, in another order, where that is harmless.
 
-    What is moved beside a name or a number may turn the sense round: "not A but B".
+    Beside a name, a number or a preposition it may not be: "not A but B", "from A to B".
     """
     short, long = sorted((one.words, other.words), key=len)
     if len(short) < _LEAST_WORDS or len(short) < MOSTLY * len(long):
         return False
-    return _is_within(short, long) or (not _marks(one, other) and Counter(short) == Counter(long))
+    if _is_within(short, long):
+        return True
+    return Counter(short) == Counter(long) and not _marks(one, other) and DIRECTIONS.isdisjoint(short)
 
 
 def _is_within(short: tuple[str, ...], long: tuple[str, ...]) -> bool:

@@ -18,12 +18,17 @@ FILLERS: AbstractSet[str] = frozenset(_FILLERS_TEXT.split())
 # What turns a statement into its contrary, or bounds it.
 _LIMITS_TEXT = """
 not no never none nobody nothing neither nor without unless except only until till if instead hardly barely stop
-avoid against before after or and both either all any some every each more less than over under up down on off in
-out to from by with
-не ни нет нельзя без никогда никто ничего ничто кроме только если пока вместо до после или и оба все всё любой
-каждый больше меньше чем над под из от к с по против
+avoid against before after either all any some every each more less than over under
+не ни нет нельзя без никогда никто ничего ничто кроме только если пока вместо до после все всё любой каждый больше
+меньше чем над под против
 """
 LIMITS: AbstractSet[str] = frozenset(_LIMITS_TEXT.split())
+# Beside these, what is moved means something else: from here to there.
+_DIRECTIONS_TEXT = """
+and or both to from into onto in on off up down out by with for at of
+и или оба к от из с со в во на по за для через
+"""
+DIRECTIONS: AbstractSet[str] = frozenset(_DIRECTIONS_TEXT.split())
 NUMBERS: Mapping[str, str] = {
     word: str(number)
     for number, words in {
