@@ -176,16 +176,24 @@ class MessageNotFound(InvalidInput):
     """There is no such message."""
 
 
-class AtomNotFound(InvalidInput):
-    """There is no such atom."""
-
-
 class ReviewRefused(InvalidInput):
     """That cannot be done with this atom as it stands."""
 
 
 class ChannelNotFound(InvalidInput):
     """There is no such channel."""
+
+
+class AtomNotFound(InvalidInput):
+    """There is no such atom."""
+
+
+class TopicNotFound(InvalidInput):
+    """There is no such topic."""
+
+
+class NameTaken(InvalidInput):
+    """Another one has this name."""
 
 
 class ProviderRefused(InvalidInput):

@@ -21,8 +21,10 @@ from winnow.pipeline.ingest import ingest
 from winnow.pipeline.search import MOST_QUERY_CHARACTERS, Searching, search
 from winnow.pipeline.spaces import Spaces
 from winnow.providers.local import LocalEmbedder
+from winnow.storage.atom_filter import AtomFilter
 from winnow.storage.messages import list_messages
-from winnow.storage.search import list_atoms, nearest
+from winnow.storage.reading import list_atoms
+from winnow.storage.search import nearest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -153,7 +155,7 @@ async def test_each_is_quoted_exactly(
 
     extractor.answer = quote
     await extract_knowledge(extracting, list(stored), lane=Lane.BULK)
-    atoms = await list_atoms(database, type_=None, topic_id=None, before=LAST, limit=10_000)
+    atoms = (await list_atoms(database, AtomFilter(), limit=10_000)).items
     quotes = {quote.message_id: quote for atom in atoms for quote in atom.evidence if quote.message_id in stored}
     assert set(quotes) == set(spans)
     for row, found in quotes.items():

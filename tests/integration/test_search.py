@@ -15,7 +15,7 @@ from winnow.pipeline.embed import embed_rows
 from winnow.pipeline.search import Searching, search
 from winnow.pipeline.spaces import Spaces
 from winnow.providers.local import LocalEmbedder
-from winnow.storage.search import AtomRecord
+from winnow.storage.reading import AtomRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

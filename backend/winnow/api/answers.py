@@ -6,9 +6,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from winnow.api import embedding_schemas, schemas
+from winnow.api import embedding_schemas, knowledge_schemas, schemas
 from winnow.storage.messages import MessageRecord
-from winnow.storage.search import AtomRecord, TopicRecord
+from winnow.storage.reading import AtomRecord
+from winnow.storage.reading_topics import TopicRecord
 
 if TYPE_CHECKING:
     from winnow.pipeline.failures import Decided, Retried, TroubleInFull
@@ -116,18 +117,20 @@ def forgotten_out(done: Decided) -> embedding_schemas.ForgottenOut:
     return embedding_schemas.ForgottenOut(rows=done.rows, left_out=list(done.left_out))
 
 
-def search_hit_out(hit: Hit) -> schemas.HitOut:
+def search_hit_out(hit: Hit) -> knowledge_schemas.HitOut:
     """A hit."""
     record, score = hit.record, round(hit.score, 4)
     match record:
         case AtomRecord():
-            return schemas.HitOut(kind=hit.kind, score=score, atom=atom_out(record))
+            return knowledge_schemas.HitOut(kind=hit.kind, score=score, atom=atom_out(record))
         case TopicRecord():
-            return schemas.HitOut(kind=hit.kind, score=score, topic=schemas.TopicOut(**asdict(record)))
+            return knowledge_schemas.HitOut(
+                kind=hit.kind, score=score, topic=knowledge_schemas.TopicOut(**asdict(record))
+            )
         case MessageRecord():
-            return schemas.HitOut(kind=hit.kind, score=score, message=schemas.MessageOut(**asdict(record)))
+            return knowledge_schemas.HitOut(kind=hit.kind, score=score, message=schemas.MessageOut(**asdict(record)))
 
 
-def atom_out(record: AtomRecord) -> schemas.AtomOut:
+def atom_out(record: AtomRecord) -> knowledge_schemas.AtomOut:
     """An atom with its words and links."""
-    return schemas.AtomOut.model_validate(asdict(record))
+    return knowledge_schemas.AtomOut(**asdict(record), superseded=record.superseded)

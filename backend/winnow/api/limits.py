@@ -24,6 +24,11 @@ MOST_DISCARDED_BYTES = 256 * 2**20
 # Bodies being received, all together; many slow callers with little each are no matter.
 BODIES_AT_ONCE = 8
 SLOT_SECONDS = 10.0
+# Answers that may be very long: sent while they are made, rather than kept until they are whole, few at once.
+STREAMED = frozenset({"/api/v1/export"})
+MOST_STREAMS = 2
+# Who takes nothing of such an answer for so long does not want it.
+STREAM_SECONDS = 60.0
 WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 CLOSE = {"Connection": "close"}
 
@@ -56,12 +61,16 @@ class Uploads:
         self._app = app
         self._most_bytes = most_bytes
         self._slots = asyncio.Semaphore(most_at_once)
+        self._streams = asyncio.Semaphore(MOST_STREAMS)
         self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
         if scope["type"] != "http" or scope["path"].startswith("/health/"):
             await self._app(scope, receive, send)
+            return
+        if scope["path"] in STREAMED:
+            await self._streaming(scope, receive, send)
             return
         if scope["method"] not in WITH_BODY:
             await self._in_a_slot(scope, receive, send)
@@ -109,6 +118,22 @@ class Uploads:
         if self._held_bytes > self._most_bytes * BODIES_AT_ONCE:
             return busy(1, "other callers are sending very much just now")
         return None
+
+    async def _streaming(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._streams.locked():
+            await busy(10, f"{MOST_STREAMS} exports are being sent already")(scope, receive, send)
+            return
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(STREAM_SECONDS):
+                await send(message)
+
+        async with self._streams:
+            try:
+                await self._app(scope, receive, send_in_time)
+            except TimeoutError:
+                log.warning("request.not_taken", path=scope["path"], seconds=STREAM_SECONDS)
+                raise
 
     async def _in_a_slot(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers once the slot is free again: who reads slowly holds up nobody. No answer here is a long one."""

@@ -19,10 +19,12 @@ from winnow.errors import (
     ChannelNotFound,
     InvalidInput,
     MessageNotFound,
+    NameTaken,
     ProviderConflict,
     ProviderNotFound,
     ReviewRefused,
     SetupFault,
+    TopicNotFound,
     Transient,
     WinnowError,
 )
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 5
+NOT_FOUND = (ProviderNotFound, MessageNotFound, ChannelNotFound, AtomNotFound, TopicNotFound)
 NOTHING = "there is nothing at this path; /openapi.json tells what there is"
 PROBLEM_RESPONSE: dict[str, Any] = {
     "description": "A mistake in the request; `detail` says which.",
@@ -74,9 +77,9 @@ async def _winnow_error(_request: Request, error: Exception) -> JSONResponse:
 
 def problem_of(error: WinnowError) -> JSONResponse:
     """The answer to a request that ended in this error."""
-    if isinstance(error, ProviderNotFound | MessageNotFound | ChannelNotFound | AtomNotFound):
+    if isinstance(error, NOT_FOUND):
         return problem(HTTPStatus.NOT_FOUND, str(error))
-    if isinstance(error, ProviderConflict | ChangeRefused | ReviewRefused):
+    if isinstance(error, ProviderConflict | ChangeRefused | NameTaken):
         return problem(HTTPStatus.CONFLICT, str(error))
     if isinstance(error, InvalidInput):
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))

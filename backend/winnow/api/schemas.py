@@ -276,53 +276,6 @@ class BackfillOut(BaseModel):
     estimate: EstimateOut | None = None
 
 
-class QuoteOut(BaseModel):
-    """Exact words: characters `start` to `end` of the message's text."""
-
-    message_id: int
-    start: int
-    end: int
-    quote: str
-    author: str
-    channel: str
-    channel_title: str
-    sent_at: datetime
-
-
-class LinkOut(BaseModel):
-    """A link as seen from its atom: `this TYPE other` when outgoing, else `other TYPE this`."""
-
-    type: str
-    outgoing: bool
-    other_id: int
-    other_title: str
-    confidence: float
-
-
-class AtomOut(BaseModel):
-    """A piece of knowledge with the words it rests on."""
-
-    id: int
-    type: str
-    title: str
-    content: str
-    confidence: float
-    status: str
-    topic: str | None
-    created_at: datetime
-    evidence: list[QuoteOut]
-    links: list[LinkOut]
-
-
-class TopicOut(BaseModel):
-    """A topic and how many atoms it has."""
-
-    id: int
-    name: str
-    description: str
-    atoms: int
-
-
 class MessageOut(BaseModel):
     """A message as it was said, where it stands, and how much it matters (0 to 1) and why."""
 
@@ -341,24 +294,6 @@ class MessageOut(BaseModel):
     importance: float | None
     signal: str | None = Field(description="signal, weak or noise; null: not scored yet.")
     factors: dict[str, Any] | None = Field(description="What the importance is made of.")
-
-
-class HitOut(BaseModel):
-    """One hit: exactly one of `atom`, `topic` and `message` is there. `score` compares within one answer only."""
-
-    kind: Kind
-    score: float
-    atom: AtomOut | None = None
-    topic: TopicOut | None = None
-    message: MessageOut | None = None
-
-
-class SearchOut(BaseModel):
-    """Best hits first. `degraded` says why vectors took no part, when they did not."""
-
-    query: str
-    hits: list[HitOut]
-    degraded: str | None
 
 
 class PageOut(BaseModel, Generic[Item]):

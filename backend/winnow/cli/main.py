@@ -8,10 +8,12 @@ from winnow.cli import (
     backfilling,
     channels,
     doctor,
+    export,
     failed,
     forget,
     importing,
     keys,
+    knowledge,
     model,
     providers,
     serving,
@@ -34,6 +36,8 @@ serving.add_commands(app)
 setup.add_commands(app)
 importing.add_commands(app)
 using.add_commands(app)
+knowledge.add_commands(app)
+export.add_commands(app)
 backfilling.add_commands(app)
 usage.add_commands(app)
 doctor.add_commands(app)

@@ -15,7 +15,8 @@ from rich.text import Text
 from winnow.domain.knowledge import AtomType
 from winnow.domain.messages import MessageState
 from winnow.storage.messages import MessageRecord
-from winnow.storage.search import AtomRecord, TopicRecord
+from winnow.storage.reading import AtomRecord
+from winnow.storage.reading_topics import TopicRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from winnow.pipeline.overview import Overview
     from winnow.pipeline.search import Hit, SearchAnswer
     from winnow.storage.embedding_records import KindCounts
-    from winnow.storage.search import QuoteRecord
+    from winnow.storage.reading import QuoteRecord
 
 QUOTE_CHARACTERS = 240
 QUOTES_SHOWN = 2

@@ -16,13 +16,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 import winnow as package
 from winnow.cli.import_summary import show_import
 from winnow.cli.render import show_answer, show_atom, show_facts
+from winnow.domain.knowledge import AtomType
 from winnow.errors import InvalidInput, WinnowError
 from winnow.pipeline.import_files import How, import_files
 from winnow.pipeline.overview import overview
 from winnow.pipeline.request_extraction import request_extraction
 from winnow.pipeline.search import search
 from winnow.settings import default_data_dir
-from winnow.storage.search import list_atoms
+from winnow.storage.atom_filter import AtomFilter
+from winnow.storage.reading import list_atoms
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +38,10 @@ SEARCHES = (
     "who describes the test suite",
     "data round tripping of numbers",
 )
-SHOWN_TYPES = ("decision", "action", "question", "problem", "answer", "idea")
+SHOWN_TYPES = (
+    *(AtomType.DECISION, AtomType.ACTION, AtomType.QUESTION, AtomType.PROBLEM),
+    *(AtomType.ANSWER, AtomType.IDEA),
+)
 LOOK_SECONDS = 0.25
 PLAIN_LINE_SECONDS = 2.0
 # The sweeper looks every 2 s; what it leaves longer than this is too little for a run of its own.
@@ -162,8 +167,8 @@ async def _show_atoms(winnow: Winnow, console: Console) -> None:
     console.print("\n[bold]Some of the knowledge[/] (found by rules, without a language model)")
     shown: Counter[str] = Counter()
     for kind in SHOWN_TYPES:
-        atoms = await list_atoms(winnow.database, type_=kind, topic_id=None, before=2**62, limit=50)
-        for atom in sorted(atoms, key=lambda atom: (-atom.confidence, atom.id))[: 2 if kind == "decision" else 1]:
+        page = await list_atoms(winnow.database, AtomFilter(types=(kind,)), limit=50)
+        for atom in sorted(page.items, key=lambda atom: (-atom.confidence, atom.id))[: 2 if kind == "decision" else 1]:
             show_atom(console, atom)
             shown[kind] += 1
 

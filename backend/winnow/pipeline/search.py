@@ -16,7 +16,8 @@ from winnow.domain.usage import Noting, Purpose, Tariff, Unnoted, Use, tokens_by
 from winnow.errors import InvalidInput, Permanent, SpaceMismatch, Transient
 from winnow.storage import search as store
 from winnow.storage.messages import MessageRecord, messages_by_id
-from winnow.storage.search import AtomRecord, TopicRecord
+from winnow.storage.reading import AtomRecord, atoms_by_id
+from winnow.storage.reading_topics import TopicRecord, topics_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from winnow.domain.spaces import Space
     from winnow.pipeline.spaces import Spaces
     from winnow.providers.base import EmbeddingResult
+    from winnow.storage.conditions import Said
     from winnow.storage.engine import Database
 
 log = structlog.get_logger(__name__)
@@ -40,6 +42,7 @@ MODEL_PATIENCE_SECONDS = 5.0
 
 Key = tuple[Kind, int]
 Record = AtomRecord | TopicRecord | MessageRecord
+Among = dict[Kind, store.Narrowed]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +75,17 @@ class SearchAnswer:
     degraded: str | None
 
 
-async def search(tools: Searching, query: str, *, kinds: Sequence[Kind] = tuple(Kind), limit: int = 10) -> SearchAnswer:
+async def search(
+    tools: Searching,
+    query: str,
+    *,
+    kinds: Sequence[Kind] = tuple(Kind),
+    limit: int = 10,
+    said: Said | None = None,
+) -> SearchAnswer:
     """The best hits among the kinds; a message that an atom quotes, or a topic's heading, is shown as that.
+
+    With `said`, only messages like that, what rests on their words, and topics that they are filed under.
 
     Raises:
         InvalidInput: the query is blank or too long, or the limit is out of range.
@@ -86,7 +98,10 @@ async def search(tools: Searching, query: str, *, kinds: Sequence[Kind] = tuple(
         raise InvalidInput(f"the query has {len(query)} characters; {MOST_QUERY_CHARACTERS} at most")
     if not 1 <= limit <= MOST_HITS:
         raise InvalidInput(f"limit is {limit}; choose 1 to {MOST_HITS}")
-    by_text, (by_vector, degraded) = await _both_arms(tools, query, kinds)
+    among: Among = {}
+    if said is not None and not said.any_message:
+        among = {kind: await store.narrowed(tools.database, kind, said) for kind in kinds}
+    by_text, (by_vector, degraded) = await _both_arms(tools, query, kinds, among)
     fused = fuse(by_text, by_vector, vector_weight=tools.vector_weight)
     scores = {key: score * (ATOM_ADVANTAGE if key[0] == Kind.ATOMS else 1.0) for key, score in fused.items()}
     best = dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[: limit * 4])
@@ -95,27 +110,29 @@ async def search(tools: Searching, query: str, *, kinds: Sequence[Kind] = tuple(
 
 
 async def _both_arms(
-    tools: Searching, query: str, kinds: Sequence[Kind]
+    tools: Searching, query: str, kinds: Sequence[Kind], among: Among
 ) -> tuple[dict[Key, float], tuple[dict[Key, float], str | None]]:
     """Side by side: while the model makes the query's vector, the database looks for its words."""
     try:
         async with asyncio.TaskGroup() as group:
-            by_text = group.create_task(_text_arm(tools, query, kinds), name="search by words")
-            by_vector = group.create_task(_vector_arm(tools, query, kinds), name="search by vector")
+            by_text = group.create_task(_text_arm(tools, query, kinds, among), name="search by words")
+            by_vector = group.create_task(_vector_arm(tools, query, kinds, among), name="search by vector")
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None
     return by_text.result(), by_vector.result()
 
 
-async def _text_arm(tools: Searching, query: str, kinds: Sequence[Kind]) -> dict[Key, float]:
+async def _text_arm(tools: Searching, query: str, kinds: Sequence[Kind], among: Among) -> dict[Key, float]:
     found: dict[Key, float] = {}
     for kind in kinds:
-        hits = await store.full_text(tools.database, kind, query)
+        hits = await store.full_text(tools.database, kind, query, among.get(kind))
         found |= {(kind, identity): score for identity, score in hits.items()}
     return found
 
 
-async def _vector_arm(tools: Searching, query: str, kinds: Sequence[Kind]) -> tuple[dict[Key, float], str | None]:
+async def _vector_arm(
+    tools: Searching, query: str, kinds: Sequence[Kind], among: Among
+) -> tuple[dict[Key, float], str | None]:
     space = await tools.spaces.current()
     if space is None:
         return {}, "nothing is embedded yet"
@@ -128,9 +145,9 @@ async def _vector_arm(tools: Searching, query: str, kinds: Sequence[Kind]) -> tu
     found: dict[Key, float] = {}
     for kind in kinds:
         try:
-            hits = await store.nearest(tools.database, kind, vector, space)
+            hits = await store.nearest(tools.database, kind, vector, space, among.get(kind))
         except SpaceMismatch:  # another model's vectors are searched since a moment ago
-            return await _vector_arm(tools, query, kinds)
+            return await _vector_arm(tools, query, kinds, among)
         found |= {(kind, identity): score for identity, score in hits.items()}
     return found, None
 
@@ -170,8 +187,8 @@ def _use(tools: Searching, query: str, space: Space, result: EmbeddingResult, *,
 async def _read(database: Database, scores: Mapping[Key, float]) -> list[Hit]:
     ids = {kind: [identity for of, identity in scores if of == kind] for kind in Kind}
     atoms, topics, messages = await asyncio.gather(
-        store.atoms_by_id(database, ids[Kind.ATOMS]),
-        store.topics_by_id(database, ids[Kind.TOPICS]),
+        atoms_by_id(database, ids[Kind.ATOMS]),
+        topics_by_id(database, ids[Kind.TOPICS]),
         messages_by_id(database, ids[Kind.MESSAGES]),
     )
     records: dict[Kind, Mapping[int, Record]] = {Kind.ATOMS: atoms, Kind.TOPICS: topics, Kind.MESSAGES: messages}

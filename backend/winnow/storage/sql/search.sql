@@ -1,4 +1,5 @@
--- The two arms of a search, and what its hits say.
+-- The two arms of a search, and what its hits say. `true /* chosen */` is where conditions come in, when only some of the
+-- rows are searched (reading_conditions.sql).
 
 -- Full text: rows with any of the query's words, scored by BM25 (k1 1.2, b 0.75; Robertson & Zaragoza 2009), which knows
 -- how rare a word is; ts_rank does not. Parsing texts is what costs, so the 200 candidates are picked from the index
@@ -14,7 +15,7 @@ WITH word AS (
     SELECT word.number, found.id, found.size
     FROM word CROSS JOIN LATERAL (
         SELECT t.id, octet_length({text}) AS size FROM {table} t
-        WHERE public.winnow_words({text}) @@ word.query AND {found} LIMIT 20000
+        WHERE public.winnow_words({text}) @@ word.query AND {found} AND true /* chosen */ LIMIT 20000
     ) AS found
 ), known AS (
     SELECT number, count(*)::float8 AS rows FROM matching GROUP BY number
@@ -51,10 +52,56 @@ LIMIT $2::int
 -- name: nearest
 SELECT t.id, 1 - ({distance}) AS score
 FROM {table} t
-WHERE t.embedding IS NOT NULL AND {found}
+WHERE t.embedding IS NOT NULL AND {found} AND true /* chosen */
   AND (SELECT s.status = 'active' FROM embedding_spaces s WHERE s.id = $2::smallint)
 ORDER BY {distance}
 LIMIT $3::int
+
+-- The same among few rows, each of which is looked at: no index picks candidates, and none that matters is missed.
+-- $1 query, $2 how many, $3 ids.
+-- name: full_text_of
+WITH chosen AS MATERIALIZED (
+    SELECT t.id, public.winnow_words({text}) AS vector FROM {table} t WHERE t.id = ANY($3::bigint[]) AND {found}
+), frequency AS MATERIALIZED (
+    SELECT c.id, entry.lexeme, cardinality(entry.positions)::float8 AS count FROM chosen c, unnest(c.vector) AS entry
+), size AS (
+    SELECT id, sum(count) AS length, avg(sum(count)) OVER () AS mean FROM frequency GROUP BY id
+), weight AS (
+    SELECT lexeme, ln(1 + ((SELECT count(*) FROM chosen) - count(*) + 0.5) / (count(*) + 0.5)) AS idf
+    FROM unnest(public.winnow_words($1::text)) AS word JOIN frequency USING (lexeme) GROUP BY lexeme
+)
+SELECT frequency.id, sum(weight.idf * frequency.count * 2.2 / (frequency.count + 1.2 * (0.25 + 0.75 * size.length / size.mean))) AS score
+FROM frequency JOIN weight USING (lexeme) JOIN size USING (id)
+GROUP BY frequency.id
+ORDER BY score DESC, frequency.id
+LIMIT $2::int
+
+-- The same among few rows: read by id and compared one by one, which is exact, where an index would pass most of them by.
+-- $1 query vector, $2 space, $3 how many, $4 ids.
+-- name: nearest_of
+WITH chosen AS MATERIALIZED (
+    SELECT t.id, t.embedding FROM {table} t WHERE t.id = ANY($4::bigint[]) AND t.embedding IS NOT NULL AND {found}
+)
+SELECT t.id, 1 - ({distance}) AS score
+FROM chosen t
+WHERE (SELECT s.status = 'active' FROM embedding_spaces s WHERE s.id = $2::smallint)
+ORDER BY {distance}
+LIMIT $3::int
+
+-- Messages that are asked for. $1 how many.
+-- name: messages_said
+SELECT m.id FROM messages m WHERE true /* said */ LIMIT $1::int
+
+-- Atoms that rest on such messages, each as often as it does. $1 how many.
+-- name: atoms_said
+SELECT e.atom_id AS id FROM messages m JOIN atom_evidence e ON e.message_id = m.id WHERE true /* said */
+UNION ALL
+SELECT l.atom_id FROM messages m JOIN atom_claims l ON l.message_id = m.id WHERE true /* said */
+LIMIT $1::int
+
+-- Topics that such messages are filed under. $1 how many.
+-- name: topics_said
+SELECT DISTINCT m.topic_id AS id FROM messages m WHERE m.topic_id IS NOT NULL AND true /* said */ LIMIT $1::int
 
 -- $1 ids.
 -- name: messages_found
@@ -63,45 +110,6 @@ SELECT m.id, m.source, m.channel, coalesce(c.title, '') AS channel_title, m.exte
 FROM messages m JOIN message_states s ON s.id = m.id LEFT JOIN topics p ON p.id = m.topic_id
 LEFT JOIN channels c ON c.source = m.source AND c.channel = m.channel
 WHERE m.id = ANY($1::bigint[])
-
--- $1 ids.
--- name: topics_found
-SELECT p.id, p.name, p.description,
-       (SELECT count(*) FROM atoms a WHERE a.topic_id = p.id AND a.status = 'active') AS atoms
-FROM topics p WHERE p.id = ANY($1::bigint[])
-
--- Atoms with their words: evidence as a list of objects, in the order it was said. $1 ids.
--- name: atoms_found
-SELECT a.id, a.type, a.title, a.content, a.confidence, a.status, p.name AS topic, a.created_at, words.evidence
-FROM atoms a
-LEFT JOIN topics p ON p.id = a.topic_id
-CROSS JOIN LATERAL (
-    SELECT coalesce(jsonb_agg(jsonb_build_object(
-        'message_id', e.message_id, 'start', e.start_char, 'end', e.end_char, 'quote', e.quote,
-        'author', m.author, 'channel', m.channel, 'channel_title', coalesce(c.title, ''), 'sent_at', m.sent_at)
-        ORDER BY m.sent_at, m.id, e.start_char), '[]') AS evidence
-    FROM atom_evidence e JOIN messages m ON m.id = e.message_id
-    LEFT JOIN channels c ON c.source = m.source AND c.channel = m.channel
-    WHERE e.atom_id = a.id
-) AS words
-WHERE a.id = ANY($1::bigint[])
-
--- Links of these atoms, both ways, with the other end's title. $1 ids.
--- name: links_of_atoms
-SELECT l.source_id, l.target_id, l.type, l.confidence, s.title AS source_title, g.title AS target_title
-FROM atom_links l JOIN atoms s ON s.id = l.source_id JOIN atoms g ON g.id = l.target_id
-WHERE (l.source_id = ANY($1::bigint[]) OR l.target_id = ANY($1::bigint[])) AND s.status = 'active' AND g.status = 'active'
-
--- Newest atoms first. $1 type or NULL, $2 topic id or NULL, $3 before this id, $4 how many.
--- name: list_atoms
-SELECT a.id FROM atoms a
-WHERE a.status = 'active' AND ($1::text IS NULL OR a.type = $1::text) AND ($2::bigint IS NULL OR a.topic_id = $2::bigint)
-  AND a.id < $3::bigint
-ORDER BY a.id DESC LIMIT $4::int
-
--- $1 before this id, $2 how many.
--- name: list_topics
-SELECT p.id FROM topics p WHERE p.id < $1::bigint ORDER BY p.id DESC LIMIT $2::int
 
 -- Newest messages first. $1 channel or NULL, $2 before this id, $3 how many, $4 author (by name or id) or NULL, $5 state or
 -- NULL.
