@@ -180,6 +180,10 @@ class ReviewRefused(InvalidInput):
     """That cannot be done with this atom as it stands."""
 
 
+class RunNotFound(InvalidInput):
+    """There is no such run of extraction."""
+
+
 class ChannelNotFound(InvalidInput):
     """There is no such channel."""
 

@@ -23,6 +23,7 @@ from winnow.errors import (
     ProviderConflict,
     ProviderNotFound,
     ReviewRefused,
+    RunNotFound,
     SetupFault,
     TopicNotFound,
     Transient,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 5
-NOT_FOUND = (ProviderNotFound, MessageNotFound, ChannelNotFound, AtomNotFound, TopicNotFound)
+NOT_FOUND = (ProviderNotFound, MessageNotFound, ChannelNotFound, AtomNotFound, TopicNotFound, RunNotFound)
 NOTHING = "there is nothing at this path; /openapi.json tells what there is"
 PROBLEM_RESPONSE: dict[str, Any] = {
     "description": "A mistake in the request; `detail` says which.",
@@ -79,7 +80,7 @@ def problem_of(error: WinnowError) -> JSONResponse:
     """The answer to a request that ended in this error."""
     if isinstance(error, NOT_FOUND):
         return problem(HTTPStatus.NOT_FOUND, str(error))
-    if isinstance(error, ProviderConflict | ChangeRefused | NameTaken):
+    if isinstance(error, ProviderConflict | ChangeRefused | NameTaken | ReviewRefused):
         return problem(HTTPStatus.CONFLICT, str(error))
     if isinstance(error, InvalidInput):
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))

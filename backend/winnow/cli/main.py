@@ -9,6 +9,7 @@ from winnow.cli import (
     channels,
     doctor,
     export,
+    extracting,
     failed,
     forget,
     importing,
@@ -16,6 +17,7 @@ from winnow.cli import (
     knowledge,
     model,
     providers,
+    runs,
     serving,
     setup,
     showing,
@@ -38,6 +40,8 @@ importing.add_commands(app)
 using.add_commands(app)
 knowledge.add_commands(app)
 export.add_commands(app)
+extracting.add_commands(app)
+app.add_typer(runs.app, name="runs", rich_help_panel="Use")
 backfilling.add_commands(app)
 usage.add_commands(app)
 doctor.add_commands(app)

@@ -20,11 +20,12 @@ from winnow.domain.knowledge import AtomType
 from winnow.errors import InvalidInput, WinnowError
 from winnow.pipeline.import_files import How, import_files
 from winnow.pipeline.overview import overview
-from winnow.pipeline.request_extraction import request_extraction
+from winnow.pipeline.request_extraction import request_by_hand
 from winnow.pipeline.search import search
 from winnow.settings import default_data_dir
 from winnow.storage.atom_filter import AtomFilter
 from winnow.storage.reading import list_atoms
+from winnow.storage.runs import Wanted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,8 +84,7 @@ async def run_sample(winnow: Winnow, console: Console, url: str | None) -> None:
 
 async def _extract_the_rest(winnow: Winnow) -> None:
     """The sweeper takes channels from ten unclaimed messages on, or quiet ones; a newcomer should not wait for that."""
-    ids = await winnow.extractions.unclaimed_ids(channel=None, limit=EVERYTHING)
-    await request_extraction(winnow.dispatcher, ids)
+    await request_by_hand(winnow.requesting(), Wanted(), again=False, limit=EVERYTHING)
 
 
 async def _follow(winnow: Winnow, console: Console) -> Overview:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from taskiq import TaskiqDepends
 
-from winnow.domain.jobs import Lane
+from winnow.domain.jobs import Asked, Lane
 from winnow.pipeline.compare import compare_atoms
 from winnow.pipeline.extract import extract_knowledge
 from winnow.pipeline.score import score_messages
@@ -16,9 +16,12 @@ async def score_message_task(message_ids: list[int], tools: Tools = TaskiqDepend
 
 
 async def extract_knowledge_from_messages_task(
-    message_ids: list[int], tools: Tools = TaskiqDepends(tools_of), lane: Lane = TaskiqDepends(lane_of)
+    message_ids: list[int],
+    asked: str = Asked.HAND,
+    tools: Tools = TaskiqDepends(tools_of),
+    lane: Lane = TaskiqDepends(lane_of),
 ) -> None:
-    await extract_knowledge(tools.extracting, message_ids, lane=lane)
+    await extract_knowledge(tools.extracting, message_ids, lane=lane, asked=Asked(asked))
 
 
 async def compare_atoms_task(atom_ids: list[int], tools: Tools = TaskiqDepends(tools_of)) -> None:
