@@ -204,7 +204,14 @@ def top_and_actions(title: str, measured: Meetings) -> Table:
     top = decisions[: -(-len(decisions) // 10)]
     right = sum(one.right for one in top)
     table.rows.append(
-        ("decisions, the surest tenth", measured.wanted(AtomType.DECISION), len(top), right, right / max(1, len(top)), "")
+        (
+            "decisions, the surest tenth",
+            measured.wanted(AtomType.DECISION),
+            len(top),
+            right,
+            right / max(1, len(top)),
+            "",
+        )
     )
     actions = [one for one in measured.judged[AtomType.ACTION] if one.confidence >= 0.5]
     right, wanted = sum(one.right for one in actions), measured.wanted(AtomType.ACTION)

@@ -12,7 +12,7 @@ from winnow.domain.rules.grades import EXPLICIT, MIN_CONFIDENCE
 from winnow.domain.rules.links import find_links
 from winnow.domain.rules.reader import read_lines
 from winnow.domain.rules.voted import find_voted
-from winnow.domain.rules.topics import running_topics, salient_topic
+from winnow.domain.rules.topics import find_topics
 from winnow.domain.rules.words import tokens
 
 if TYPE_CHECKING:
@@ -43,18 +43,18 @@ _GIVES_WAY = frozenset({AtomType.DECISION, AtomType.IDEA, AtomType.ACTION, AtomT
 def extract_by_rules(window: Window) -> Extraction:
     """Topics, atoms and links of `window.messages`; pure, deterministic, never raises, linear in the text's length."""
     lines = read_lines(window)
-    topics = running_topics(window, TOPIC_LIFETIME)
     names = _names(window, lines)
-    topics |= salient_topic(lines, topics, names)
+    topics = find_topics(window, lines, names, TOPIC_LIFETIME)
     found = _said_once(find_votes(lines) + find_voted(lines), find_statements(lines, names))
     added, links = find_links(lines, found)
     kept, merged_into = _merged(found + added)
     kept = _chosen(kept, len(window.messages))
     kept.sort(key=lambda finding: (finding.position, finding.spans[0].start))
     return Extraction(
-        atoms=tuple(_atom(finding, topics) for finding in kept),
+        atoms=tuple(_atom(finding, topics.names) for finding in kept),
         links=_links(links, kept, merged_into),
-        message_topics={window.messages[position].id: name for position, name in sorted(topics.items())},
+        message_topics={window.messages[position].id: name for position, name in sorted(topics.names.items())},
+        terms=topics.terms,
     )
 
 
