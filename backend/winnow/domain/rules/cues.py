@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from winnow.domain.rules.cues_en import ENGLISH_PHRASES, PLANNING_CUES
+from winnow.domain.rules.cues_en_reports import REPORT_CUES
 from winnow.domain.rules.cues_en_trouble import TROUBLE_CUES
 from winnow.domain.rules.cues_ru import RUSSIAN_CUES, RUSSIAN_PHRASES
 from winnow.domain.rules.needles import Sieve
@@ -77,7 +78,7 @@ def _ready(rows: Sequence[CueRow], phrases: Mapping[str, str]) -> _Table:
     return _Table(tuple(cues), Sieve.of([filled(row.says, phrases) for row in rows]))
 
 
-_ENGLISH = _ready(PLANNING_CUES + TROUBLE_CUES, ENGLISH_PHRASES)
+_ENGLISH = _ready(PLANNING_CUES + TROUBLE_CUES + REPORT_CUES, ENGLISH_PHRASES)
 _RUSSIAN = _ready(RUSSIAN_CUES, RUSSIAN_PHRASES)
 
 
