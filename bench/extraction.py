@@ -16,6 +16,7 @@ from bench.stage import EXAMPLES
 from winnow.domain.knowledge import WindowMessage
 from winnow.domain.messages import IncomingMessage
 from winnow.domain.rules import extract_by_rules
+from winnow.domain.rules.calibration import AS_GRADED, MAPS
 from winnow.domain.scoring import MessageKind, score, with_votes
 from winnow.domain.threads import Linker, Said
 from winnow.domain.windows import cut_windows
@@ -109,11 +110,13 @@ def as_stored(messages: Sequence[IncomingMessage], ids: Sequence[int]) -> list[W
     return kept
 
 
-def read_chat(messages: Sequence[IncomingMessage], channel: str, ids: Sequence[int] | None = None) -> Read:
-    """The whole way; a message's id is its place in the chat, unless `ids` tells others."""
+def read_chat(
+    messages: Sequence[IncomingMessage], channel: str, ids: Sequence[int] | None = None, *, graded: bool = False
+) -> Read:
+    """The whole way; a message's id is its place in the chat, unless `ids` tells others. `graded`: not calibrated."""
     stored = as_stored(messages, range(len(messages)) if ids is None else ids)
     windows = cut_windows(stored, channel=channel)
-    return Read(stored, windows, [extract_by_rules(window) for window in windows])
+    return Read(stored, windows, [extract_by_rules(window, AS_GRADED if graded else MAPS) for window in windows])
 
 
 def ungrounded(read: Read) -> int:

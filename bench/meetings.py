@@ -110,19 +110,19 @@ def unlabelled(messages: Sequence[IncomingMessage]) -> tuple[list[IncomingMessag
     return kept, places, gold
 
 
-def measure(paths: Iterable[Path]) -> Meetings:
-    """Extracts from every chat and holds what was found against the labels."""
+def measure(paths: Iterable[Path], *, graded: bool = False) -> Meetings:
+    """Extracts from every chat and holds what was found against the labels; `graded`: without calibration."""
     total = Meetings([], {AtomType.DECISION: [], AtomType.ACTION: []}, 0, 0, 0)
     for path in paths:
         kept, places, gold = unlabelled(said_in(path))
-        read = read_chat(kept, path.stem, places)
+        read = read_chat(kept, path.stem, places, graded=graded)
         total.gold += gold
         total.atoms += len(read.atoms)
         total.ungrounded += ungrounded(read)
-        for kind, judged in total.judged.items():
+        for kind, known in total.judged.items():
             atoms = [atom for atom in read.atoms if atom.type is kind]
             labels = [label for label in gold if label.type is kind]
-            judged += judge(atoms, labels)
+            known += judge(atoms, labels)
             if kind is AtomType.ACTION:
                 total.noticed += sum(is_noticed(label, atoms) for label in labels)
     return total
@@ -204,7 +204,14 @@ def top_and_actions(title: str, measured: Meetings) -> Table:
     top = decisions[: -(-len(decisions) // 10)]
     right = sum(one.right for one in top)
     table.rows.append(
-        ("decisions, the surest tenth", measured.wanted(AtomType.DECISION), len(top), right, right / max(1, len(top)), "")
+        (
+            "decisions, the surest tenth",
+            measured.wanted(AtomType.DECISION),
+            len(top),
+            right,
+            right / max(1, len(top)),
+            "",
+        )
     )
     actions = [one for one in measured.judged[AtomType.ACTION] if one.confidence >= 0.5]
     right, wanted = sum(one.right for one in actions), measured.wanted(AtomType.ACTION)

@@ -261,7 +261,9 @@ def _measured(examples: Sequence[_Example]) -> tuple[Figures | None, Figures | N
         return None, None
     folds: defaultdict[int, list[_Example]] = defaultdict(list)
     for one in examples:
-        folds[crc32(" ".join(one.atom.content.casefold().split()).encode("utf-8", "surrogatepass")) % _FOLDS].append(one)
+        folds[crc32(" ".join(one.atom.content.casefold().split()).encode("utf-8", "surrogatepass")) % _FOLDS].append(
+            one
+        )
     pairs: list[tuple[float, float, bool]] = []
     for number in sorted(folds):
         others = [one for other, made in folds.items() if other != number for one in made]

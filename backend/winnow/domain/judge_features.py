@@ -32,7 +32,10 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("asks", re.compile(r"\?")),
     ("link", re.compile(r"\bhttps?://|\bwww\.", re.IGNORECASE)),
     ("code", re.compile(r"`|\w\(\)|::|\w_\w|[{}<>]|->|--\w")),
-    ("modal", re.compile(r"\b(?:should|must|could|would|may|might|can|shall|нужно|надо|должен|можно)\b", re.IGNORECASE)),
+    (
+        "modal",
+        re.compile(r"\b(?:should|must|could|would|may|might|can|shall|нужно|надо|должен|можно)\b", re.IGNORECASE),
+    ),
     ("negation", re.compile(r"\b(?:not|no|never|нет|не)\b|n['\u2019]t\b", re.IGNORECASE)),
     ("first person", re.compile(r"\b(?:i|we|i['\u2019]\w+|we['\u2019]\w+|я|мы)\b", re.IGNORECASE)),
     ("second person", re.compile(r"\b(?:you|your|вы|ты|вам|тебе)\b", re.IGNORECASE)),

@@ -29,6 +29,7 @@ _HALF = 0.5
 _MARKED_REACH = 60
 _MIN_TOKENS, _MIN_CONTENT_WORDS = 4, 2
 _LIKELY = 0.15
+_ENOUGH = 2
 _SAME = 0.5
 _BASE, _PER_VOTE, _COUNTED = 0.3, 0.11, 4
 _AGAINST = 0.16
@@ -54,7 +55,9 @@ _PROPOSES = re.compile(
     r"\b(?:предлагаю|давайте|давай|может,?)\s",
     re.IGNORECASE,
 )
-_MODAL = re.compile(r"\b(?:must|should|shall|may|will|won['\u2019]t|is to be|are to be|должн\w{1,3}|нужно|надо)\b", re.IGNORECASE)
+_MODAL = re.compile(
+    r"\b(?:must|should|shall|may|will|won['\u2019]t|is to be|are to be|должн\w{1,3}|нужно|надо)\b", re.IGNORECASE
+)
 _SHOUTED_MODAL = re.compile(r"\b(?:MUST|SHOULD|SHALL|MAY)\b")
 _TALK = re.compile(
     r"(?:i\b|i['\u2019]|you\b|that\b|this\b|it\b|it['\u2019]s|yes\b|no\b|yeah|ok\b|okay|right\b|sure|thanks|well\b|so\b|but\b|"
@@ -74,8 +77,10 @@ class _Ballot:
     votes: dict[str, tuple[float, Line]] = field(default_factory=dict)
 
     def positives(self) -> float:
+        """Those for it; the one who said it counts half. Votes out of sight were counted when messages were linked."""
         own = self.line.speaker
-        return sum(_HALF if who == own else 1.0 for who, (vote, _) in self.votes.items() if vote >= _HALF)
+        seen = sum(_HALF if who == own else 1.0 for who, (vote, _) in self.votes.items() if vote >= _HALF)
+        return max(seen, float(self.line.span.message.votes))
 
     def negatives(self) -> int:
         return sum(vote < 0 for vote, _ in self.votes.values())
@@ -100,7 +105,22 @@ def find_voted(lines: Sequence[Line]) -> list[Finding]:
         if ballot is not None:
             ballot.votes[line.speaker] = (vote, line)
             ballot.last = place
+    ballots += _out_of_sight(talk, ballots)
     return _findings(list(lines), ballots)
+
+
+def _out_of_sight(talk: Sequence[Line], ballots: list[_Ballot]) -> list[_Ballot]:
+    """Ballots on messages whose votes are in another window."""
+    seen = {ballot.line.span.position for ballot in ballots}
+    best: dict[int, tuple[float, Line]] = {}
+    for line in talk:
+        message = line.span
+        if message.message.votes < _ENOUGH or message.position in seen or line.mark is not None:
+            continue
+        like = likeness(line)
+        if like > max(_LIKELY, best.get(message.position, (0.0, line))[0]):
+            best[message.position] = (like, line)
+    return [_Ballot(line, like, frozenset(content_words(line.text)), line.index) for like, line in best.values()]
 
 
 def _vote(line: Line) -> float | None:
@@ -134,7 +154,11 @@ def _opened(talk: Sequence[Line], place: int, ballots: list[_Ballot]) -> _Ballot
         if _vote(line) is not None:
             continue
         like = likeness(line)
-        weight = like - _PER_LINE * (place - other - 1) + _PER_LINE * 3 * (vote.span.message.parent_id == line.span.message.id)
+        weight = (
+            like
+            - _PER_LINE * (place - other - 1)
+            + _PER_LINE * 3 * (vote.span.message.parent_id == line.span.message.id)
+        )
         if weight > most:
             best, most = line, weight
     if best is None:
