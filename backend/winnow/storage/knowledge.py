@@ -94,7 +94,7 @@ async def save_extraction(
     links = await _save_links(saving)
     atom_ids = tuple(dict.fromkeys(row for row in saving.ids if row is not None))
     # The run first, then its messages: who gives a run up locks them in this order, too.
-    if not await work.fetch("finish_run", run_id, len(atom_ids), len(saving.topics), links):
+    if not await work.fetch("finish_run", run_id, len(atom_ids), len(set(saving.topics.values())), links):
         raise RunLost
     await work.fetch("dequeue_messages", run_id)
     return SavedExtraction(

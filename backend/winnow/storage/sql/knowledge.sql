@@ -18,6 +18,20 @@ ON CONFLICT (name) DO NOTHING RETURNING id
 -- name: topics_by_name
 SELECT id, name FROM topics WHERE name = ANY($1::text[])
 
+-- Topics that share a term, the latest first. $1 terms, $2 how many.
+-- name: topics_by_terms
+SELECT p.name, p.terms::text AS terms FROM topics p WHERE p.terms ?| $1::text[] ORDER BY p.id DESC LIMIT $2::int
+
+-- $1 names.
+-- name: terms_of_topics
+SELECT p.id, p.name, p.terms::text AS terms FROM topics p WHERE p.name = ANY($1::text[])
+
+-- $1 ids, $2 terms.
+-- name: write_terms
+WITH locked AS (SELECT id FROM topics WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE)
+UPDATE topics p SET terms = g.terms
+FROM unnest($1::bigint[], $2::jsonb[]) AS g (id, terms), locked WHERE p.id = g.id AND p.id = locked.id
+
 -- Of each quote when its message was said (NULL: it is no more), and whether it is not in it: the message was changed
 -- since it was read. $1 messages, $2 starts, $3 ends, $4 quotes.
 -- name: check_quotes

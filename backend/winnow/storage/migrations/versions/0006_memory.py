@@ -135,6 +135,7 @@ CREATE TABLE judges (
 """
 
 TOPICS = "ALTER TABLE topics ADD COLUMN terms jsonb NOT NULL DEFAULT '{}'"
+TOPICS_BY_TERMS = "CREATE INDEX topics_terms ON topics USING gin (terms)"
 
 
 def upgrade() -> None:
@@ -144,6 +145,7 @@ def upgrade() -> None:
         _run(statements)
     _run(JUDGES)
     _run(TOPICS)
+    _run(TOPICS_BY_TERMS)
 
 
 def _run(statements: str) -> None:
