@@ -103,7 +103,7 @@ class Memory:
 @pytest.fixture
 def memory(extracting: Extracting, extractor: SteeredExtractor, sql: asyncpg.Connection) -> Memory:
     """What is known, over the test's own database."""
-    return Memory(extracting, extractor, sql)
+    return Memory(replace(extracting, limits=replace(extracting.limits, messages=50)), extractor, sql)
 
 
 @pytest.fixture
