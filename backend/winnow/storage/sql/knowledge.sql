@@ -47,7 +47,8 @@ ORDER BY given.place
 SELECT id, sent_at FROM messages WHERE id = ANY($1::bigint[])
 
 -- What may be known already of each statement: atoms of its type with its words (now or once: `known`), and some with two
--- of its telling words. $1 types, $2 contents, $3 telling words of each.
+-- of its telling words. Its type is looked at only then: PostgreSQL would else read all atoms of the type, and make
+-- words of each. $1 types, $2 contents, $3 telling words of each.
 -- name: recall
 WITH given AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS g (type, content, telling, place)
@@ -68,8 +69,10 @@ WITH given AS (
     SELECT g.place, v.atom_id, true FROM given g JOIN atom_versions v ON v.type = g.type AND md5(lower(v.content)) = md5(lower(g.content))
     UNION ALL
     SELECT l.place, near.id, false FROM looked l CROSS JOIN LATERAL (
-        SELECT a.id FROM atoms a
-        WHERE public.winnow_words((a.title || E'\n' || a.content)) @@ l.query AND a.type = l.type LIMIT 20) AS near
+        SELECT worded.id FROM (
+            SELECT a.id, a.type FROM atoms a
+            WHERE public.winnow_words((a.title || E'\n' || a.content)) @@ l.query LIMIT 200) AS worded
+        WHERE worded.type = l.type LIMIT 20) AS near
 )
 SELECT f.place, a.id, bool_or(f.known) AS known, a.content, a.title, a.type, a.status, a.merged_into, a.topic_id,
        a.confidence, a.version, a.reviewed_by IS NOT NULL AS reviewed
