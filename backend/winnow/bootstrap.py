@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from winnow.domain.jobs import Lane
+from winnow.domain.memory import AutoApprove, MemoryRules
 from winnow.domain.scoring import ScoreRules
 from winnow.domain.spaces import Role, Wish
 from winnow.domain.usage import Purpose, Tariff
@@ -18,6 +19,7 @@ from winnow.errors import QueueUnavailable
 from winnow.pipeline.backfill import Backfilling
 from winnow.pipeline.channels import Channelling
 from winnow.pipeline.choices import Choosing
+from winnow.pipeline.compare import Comparing
 from winnow.pipeline.embed import Embedding
 from winnow.pipeline.embedders import (
     Embedders,
@@ -38,12 +40,14 @@ from winnow.pipeline.metering import Meter, NotedEmbedder, NotedLanguageModel
 from winnow.pipeline.overview import Overviewing
 from winnow.pipeline.providers import Registry, registry_of
 from winnow.pipeline.request_extraction import Requesting
+from winnow.pipeline.review import Reviewing
 from winnow.pipeline.score import Scoring
 from winnow.pipeline.score_by_model import ModelScorer, scorer_of
 from winnow.pipeline.search import Searching
 from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
 from winnow.pipeline.tariffs import tariff_here, tariff_of
+from winnow.pipeline.teach import Bench
 from winnow.pipeline.windowing import limits_of
 from winnow.providers.chosen import parse_embedder
 from winnow.providers.factory import (
@@ -233,7 +237,12 @@ class Winnow:
 
     def task_tools(self) -> Tools:
         """What tasks are given."""
-        return Tools(scoring=self.scoring(), embedding=self.embedding(), extracting=self.extracting())
+        return Tools(
+            scoring=self.scoring(),
+            embedding=self.embedding(),
+            extracting=self.extracting(),
+            comparing=Comparing(database=self.database, units=self.units),
+        )
 
     @property
     def score_rules(self) -> ScoreRules:
@@ -254,7 +263,12 @@ class Winnow:
             max_attempts=self.settings.max_attempts,
             announcer=NatsAnnouncer(self.brokers[Lane.LIVE]),
             tariff=self.tariff(),
+            dispatcher=self.dispatcher,
         )
+
+    def reviewing(self, by: str) -> Reviewing:
+        """For what people do with atoms; `by` is who."""
+        return Reviewing(units=self.units, database=self.database, by=by)
 
     def extracting(self) -> Extracting:
         """For extracting knowledge in this process."""
@@ -266,6 +280,8 @@ class Winnow:
             lease_seconds=self.settings.lease_seconds,
             limits=limits_of(self.settings),
             rules=self.score_rules,
+            memory=MemoryRules(cut=self.settings.extraction_cut, auto_approve=AutoApprove(self.settings.auto_approve)),
+            bench=Bench(self.database),
         )
 
     def requesting(self) -> Requesting:

@@ -176,6 +176,10 @@ class MessageNotFound(InvalidInput):
     """There is no such message."""
 
 
+class ReviewRefused(InvalidInput):
+    """That cannot be done with this atom as it stands."""
+
+
 class RunNotFound(InvalidInput):
     """There is no such run of extraction."""
 

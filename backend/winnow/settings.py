@@ -161,6 +161,12 @@ class Settings(BaseSettings):
     window_tokens: int = Field(
         3000, ge=100, le=200_000, description="About how many tokens (4 bytes each) of messages are in one window."
     )
+    extraction_cut: float = Field(
+        0.5, ge=0, le=1, description="Confidence below which what was found waits, hidden, for a person."
+    )
+    auto_approve: Literal["off", "safe", "all"] = Field(
+        "safe", description="Which new wordings replace the current one without a person: off, safe, all."
+    )
 
     # search
     vector_weight: float = Field(0.4, ge=0, le=10, description="Weight of the vector arm against full text (1).")

@@ -13,4 +13,4 @@ def test_an_extraction_is_missed_and_an_embedding_is_not() -> None:
     register_tasks(broker)
     missed = {name for name, task in broker.local_task_registry.items() if not task.labels[DISPENSABLE_LABEL]}
     assert missed == {"extract_knowledge_from_messages_task"}
-    assert len(broker.local_task_registry) == 5
+    assert len(broker.local_task_registry) == 6

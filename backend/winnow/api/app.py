@@ -25,6 +25,7 @@ from winnow.api.problems import PROBLEM_RESPONSE, add_error_handlers, problem
 from winnow.api.providers import add_provider_routes
 from winnow.api.readiness import Readiness
 from winnow.api.requests import LoopbackNames, RequestLog
+from winnow.api.review import add_review_routes
 from winnow.api.runs import add_run_routes
 from winnow.api.storing import MakeUp, store_many, store_one
 from winnow.api.usage import add_usage_routes
@@ -83,6 +84,7 @@ def create_app(winnow: Winnow) -> FastAPI:
     _add_work_routes(app, winnow)
     add_embedding_routes(app, winnow)
     add_run_routes(app, winnow)
+    add_review_routes(app, winnow)
     add_usage_routes(app, winnow)
     add_model_routes(app, winnow)
     add_provider_routes(app, winnow)

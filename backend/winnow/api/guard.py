@@ -50,6 +50,18 @@ NEEDED = {
     ("POST", "/api/v1/messages"): Scope.WRITE,
     ("PATCH", "/api/v1/messages/{id}"): Scope.WRITE,
     ("DELETE", "/api/v1/messages/{id}"): Scope.WRITE,
+    ("POST", "/api/v1/atoms/{id}/accept"): Scope.WRITE,
+    ("POST", "/api/v1/atoms/{id}/reject"): Scope.WRITE,
+    ("POST", "/api/v1/atoms/{id}/edit"): Scope.WRITE,
+    ("POST", "/api/v1/atoms/{id}/merge"): Scope.WRITE,
+    ("POST", "/api/v1/atoms/{id}/supersede"): Scope.WRITE,
+    ("POST", "/api/v1/atoms/{id}/close"): Scope.WRITE,
+    ("POST", "/api/v1/atoms/{id}/reopen"): Scope.WRITE,
+    ("POST", "/api/v1/atoms/{id}/versions/{version}/approve"): Scope.WRITE,
+    ("POST", "/api/v1/atoms/{id}/versions/{version}/reject"): Scope.WRITE,
+    ("POST", "/api/v1/review"): Scope.WRITE,
+    ("GET", "/api/v1/review/status"): Scope.READ,
+    ("POST", "/api/v1/review/teach"): Scope.WRITE,
     ("POST", "/api/v1/forget"): Scope.ADMIN,
     ("GET", "/api/v1/channels"): Scope.READ,
     ("PATCH", "/api/v1/channels"): Scope.ADMIN,
@@ -170,7 +182,8 @@ class Guard:
         else:
             refusal = self._refusal(scope, caller) if caller else _unknown(kind)
         if refusal is None:
-            scope.setdefault("state", {})["caller"] = caller.id if caller else ""
+            state = scope.setdefault("state", {})
+            state["caller"], state["caller_name"] = (caller.id, caller.name) if caller else ("", "")
             await self._app(scope, receive, send)
             return
         await discard(receive)

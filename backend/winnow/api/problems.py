@@ -22,6 +22,7 @@ from winnow.errors import (
     NameTaken,
     ProviderConflict,
     ProviderNotFound,
+    ReviewRefused,
     RunNotFound,
     SetupFault,
     TopicNotFound,
@@ -79,7 +80,7 @@ def problem_of(error: WinnowError) -> JSONResponse:
     """The answer to a request that ended in this error."""
     if isinstance(error, NOT_FOUND):
         return problem(HTTPStatus.NOT_FOUND, str(error))
-    if isinstance(error, ProviderConflict | ChangeRefused | NameTaken):
+    if isinstance(error, ProviderConflict | ChangeRefused | NameTaken | ReviewRefused):
         return problem(HTTPStatus.CONFLICT, str(error))
     if isinstance(error, InvalidInput):
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))

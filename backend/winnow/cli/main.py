@@ -17,6 +17,7 @@ from winnow.cli import (
     knowledge,
     model,
     providers,
+    review,
     runs,
     serving,
     setup,
@@ -42,6 +43,7 @@ knowledge.add_commands(app)
 export.add_commands(app)
 extracting.add_commands(app)
 app.add_typer(runs.app, name="runs", rich_help_panel="Use")
+app.add_typer(review.app, name="review", rich_help_panel="Use")
 backfilling.add_commands(app)
 usage.add_commands(app)
 doctor.add_commands(app)

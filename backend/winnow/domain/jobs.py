@@ -67,7 +67,14 @@ class ExtractJob:
     asked: Asked = Asked.HAND
 
 
-Job = EmbedJob | ScoreJob | ExtractJob
+@dataclass(frozen=True, slots=True)
+class CompareJob:
+    """Compare these atoms, which have a vector now, with those nearest to them: some may say the same."""
+
+    ids: tuple[int, ...]
+
+
+Job = EmbedJob | ScoreJob | ExtractJob | CompareJob
 
 
 class Dispatcher(Protocol):

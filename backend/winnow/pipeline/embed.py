@@ -13,6 +13,8 @@ from uuid import uuid4
 import structlog
 
 from winnow.domain.events import Announcer, Silent
+from winnow.domain.jobs import CompareJob, Kind, Lane
+from winnow.domain.spaces import Role
 from winnow.domain.usage import NOTHING, Purpose, Tariff, Use
 from winnow.errors import DatabaseBusy, DatabaseUnavailable, SpaceMismatch, WinnowError
 from winnow.pipeline.asking import PATIENCE_SECONDS, Inquiry
@@ -24,7 +26,7 @@ from winnow.storage.embedding_records import Lease, Outcome
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from winnow.domain.jobs import Kind
+    from winnow.domain.jobs import Dispatcher
     from winnow.domain.spaces import Space
     from winnow.pipeline.asking import Found
     from winnow.pipeline.spaces import Spaces
@@ -54,7 +56,10 @@ DEADLY = Outcome(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding:
-    """What embedding needs: where the rows are, their spaces with who makes the vectors, and how long rows are held."""
+    """What embedding needs: where the rows are, their spaces with who makes the vectors, and how long rows are held.
+
+    `dispatcher` sends atoms that have a vector now to be compared; None: they are not.
+    """
 
     store: EmbeddingStore
     spaces: Spaces
@@ -64,6 +69,7 @@ class Embedding:
     patience_seconds: float = PATIENCE_SECONDS
     announcer: Announcer = field(default_factory=Silent)
     tariff: Tariff = field(default_factory=Tariff)
+    dispatcher: Dispatcher | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +302,8 @@ async def _tell(tools: Embedding, lease: Lease, batch: Settlement, *, seconds: f
         use = _use(tools, lease, batch, seconds=seconds)
         with suppress(WinnowError):  # but for an outage: what was paid for is noted
             await _through_outages(lambda: tools.store.note(use))
+    if lease.kind is Kind.ATOMS and lease.space.role is Role.ACTIVE:
+        await _have_compared(tools, sorted(batch.written))
     if embedded or batch.skipped:
         facts = {"ids": sorted(embedded), "embedded": len(embedded), "saved": batch.saved}
         await _announce(tools, lease, "embed_complete", facts | {"skipped": len(batch.skipped)})
@@ -304,6 +312,16 @@ async def _tell(tools: Embedding, lease: Lease, batch: Settlement, *, seconds: f
         facts = {"ids": sorted(bad), "failed": len(batch.failed), "waiting": len(batch.waiting)}
         facts |= {"given_back": len(batch.given_back), "error_kinds": sorted(reasons)}
         await _announce(tools, lease, "embed_failed", facts)
+
+
+async def _have_compared(tools: Embedding, ids: Sequence[int]) -> None:
+    """Has new vectors compared with those nearest to them; what does not reach the queue is not, and is no harm."""
+    if tools.dispatcher is None or not ids:
+        return
+    try:
+        await tools.dispatcher.dispatch([CompareJob(tuple(ids))], Lane.BULK)
+    except WinnowError as error:
+        log.warning("embed.not_compared", reason=str(error), atoms=len(ids))
 
 
 def _use(tools: Embedding, lease: Lease, batch: Settlement, *, seconds: float) -> Use:

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +15,7 @@ import structlog
 
 from winnow.domain.jobs import Asked, EmbedJob, Kind, Lane, ScoreJob
 from winnow.domain.knowledge import ExtractionFailed, Extractor, ModelUse, Window
+from winnow.domain.memory import MemoryRules
 from winnow.domain.scoring import RULES, ScoreRules
 from winnow.domain.window_hash import window_hash
 from winnow.errors import RunLost, SetupFault, Transient, WinnowError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from winnow.domain.knowledge import Extraction
+    from winnow.pipeline.teach import Bench
     from winnow.pipeline.windowing import Reading
     from winnow.storage.engine import Database
     from winnow.storage.extraction import ExtractionStore
@@ -51,7 +53,10 @@ def always(extractor: Extractor) -> ExtractorFor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extracting:
-    """What extraction needs."""
+    """What extraction needs.
+
+    `memory` are the rules by which finds are kept, `bench` has the judge who says how sure they are (None: nobody).
+    """
 
     database: Database
     units: UnitsOfWork
@@ -60,6 +65,8 @@ class Extracting:
     lease_seconds: float
     limits: Limits
     rules: ScoreRules = RULES
+    memory: MemoryRules = field(default_factory=MemoryRules)
+    bench: Bench | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +156,7 @@ async def _read(tools: Extracting, run: _Run, reading: Reading) -> SavedExtracti
             return None
         extraction = await _unless(ended, _ask(tools, run, reading))
         run.use = extraction.use
-        return await _commit(tools.units, run.id, reading, extraction)
+        return await _commit(tools, run, reading, extraction)
 
 
 async def _ask(tools: Extracting, run: _Run, reading: Reading) -> Extraction:
@@ -213,19 +220,21 @@ async def _note_failure(store: ExtractionStore, run: _Run, error: WinnowError) -
     await store.fail_run(run.id, str(error), fault=fault, abandoned=isinstance(error, RunLost))
 
 
-async def _commit(units: UnitsOfWork, run_id: int, reading: Reading, extraction: Extraction) -> SavedExtraction:
+async def _commit(tools: Extracting, run: _Run, reading: Reading, extraction: Extraction) -> SavedExtraction:
     """Everything or nothing; new and grown atoms, topics and the run's messages are promised to the embedders.
 
     The scores it had to make for itself are stored, too, and what is in no conversation yet is promised to be linked:
     each ingested message that is no noise comes by here, so none stays without for good, whatever becomes of the
     scoring tasks (only one whose runs keep failing does, until it is extracted).
     """
-    unproven = sum(not atom.evidence for atom in extraction.atoms)
-    async with units.begin() as work:
-        saved = await save_extraction(work, run_id, extraction, reading.own_scores)
-        await note_account(work, run_id, extraction.use, unproven=unproven)
+    judged = await tools.bench.confidences(run.extractor.name, extraction.atoms) if tools.bench else None
+    async with tools.units.begin() as work:
+        saved = await save_extraction(
+            work, run.id, extraction, reading.own_scores, rules=tools.memory, confidences=judged
+        )
+        await note_account(work, run.id, extraction.use, unproven=saved.unproven)
         if extraction.trouble:
-            await note_trouble(work, run_id, extraction.trouble)
+            await note_trouble(work, run.id, extraction.trouble)
         work.promise(EmbedJob(Kind.ATOMS, saved.atom_ids), reading.lane)
         work.promise(EmbedJob(Kind.TOPICS, saved.topic_ids), reading.lane)
         _promise_messages(work, reading)

@@ -107,7 +107,7 @@ async def forget(
         most: messages in this call; None: all.
         tell: is told after each batch how much was removed so far.
     """
-    removed, topics, kept, last, left = Removed(), set[int](), set[int](), 0, most
+    removed, topics, kept, queued, last, left = Removed(), set[int](), set[int](), set[int](), 0, most
     while left is None or left > 0:
         limit = BATCH_MESSAGES if left is None else min(BATCH_MESSAGES, left)
         ids = await choose(database, chosen, after=last, limit=limit)
@@ -117,9 +117,10 @@ async def forget(
         if for_ever:  # before the messages go: who brings one in this moment finds either it or this
             await remember(database, ids)
         async with units.begin() as work:
-            gone = await delete_messages(work, ids)
+            gone = await delete_messages(work, ids, queued=queued)
             await count_votes(work, gone.voted_on, units.thresholds)
         removed, topics, kept = removed + gone.removed, topics | gone.topic_ids, (kept | gone.kept_ids) - gone.gone_ids
+        queued |= gone.queued
         left = None if left is None else left - len(ids)
         tell(removed)
     if topics:

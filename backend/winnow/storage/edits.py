@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from winnow.storage.leftovers import delete_leftovers
 from winnow.storage.messages import as_json
 from winnow.storage.named import fetch
 from winnow.storage.threads import voted_by
@@ -93,7 +94,8 @@ async def _write(work: UnitOfWork, edits: Sequence[Edit]) -> None:
     topics = {row.topic_id for row in await work.fetch("topics_of_messages", ids)}
     await work.fetch("abandon_runs", ids, EDITED)
     await work.fetch("forget_windows", ids)
-    gone = (await work.fetch("delete_knowledge", ids))[0]
+    leftovers, _ = await delete_leftovers(work, ids)
+    gone = (await work.fetch("delete_knowledge", ids, leftovers.atoms))[0]
     await work.fetch(
         "write_edits",
         ids,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from winnow.storage.leftovers import delete_leftovers, weigh_leftovers
 from winnow.storage.named import fetch
 from winnow.storage.threads import voted_by
 
@@ -32,9 +33,9 @@ class Removed:
 
     Attributes:
         messages: with their texts.
-        evidence: quotes from them.
-        atoms: that rested on nothing else.
-        atoms_kept: that rest on other messages as well; their titles may be made of words of both.
+        evidence: quotes from them, and those of atoms that went.
+        atoms: that rested on nothing else, or had words that only these messages said.
+        atoms_kept: that rest on other messages as well, and have no words that only these said.
         links: of the atoms that went.
         topics: that nothing is filed under any more.
         vectors: of messages, atoms and topics, in all three columns.
@@ -80,8 +81,9 @@ async def choose(database: Database, selection: Selection, *, after: int, limit:
 
 async def weigh(database: Database, ids: Sequence[int]) -> Removed:
     """What would be removed with these messages."""
+    leftovers = await weigh_leftovers(database, ids)
     async with database.autocommit() as connection:
-        row = (await fetch(connection, "weigh_chosen", list(ids), REMOVED))[0]
+        row = (await fetch(connection, "weigh_chosen", list(ids), REMOVED, leftovers.atoms))[0]
     return Removed(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
 
 
@@ -109,6 +111,7 @@ class Deleted:
         kept_ids: atoms that rest on other messages as well.
         gone_ids: atoms that went.
         voted_on: messages that a vote is gone of.
+        queued: messages that stay, and are read again, for an atom went that rests on them, too.
     """
 
     removed: Removed
@@ -116,10 +119,14 @@ class Deleted:
     kept_ids: AbstractSet[int] = frozenset()
     gone_ids: AbstractSet[int] = frozenset()
     voted_on: Sequence[int] = ()
+    queued: AbstractSet[int] = frozenset()
 
 
-async def delete_messages(work: UnitOfWork, ids: Sequence[int]) -> Deleted:
-    """Removes messages with all that rests on them, but for topics."""
+async def delete_messages(work: UnitOfWork, ids: Sequence[int], *, queued: AbstractSet[int] = frozenset()) -> Deleted:
+    """Removes messages with all that rests on them, but for topics.
+
+    `queued` are those that batches before have queued: they were not there when it began, and are not counted.
+    """
     await work.fetch("lock_channels_of", list(ids))
     await work.fetch("hold_knowledge", True)
     locked = {row.id for row in await work.fetch("lock_messages", list(ids))}
@@ -129,7 +136,8 @@ async def delete_messages(work: UnitOfWork, ids: Sequence[int]) -> Deleted:
     topics = {row.topic_id for row in await work.fetch("topics_of_messages", here)}
     voted_on = await voted_by(work, here)
     await work.fetch("abandon_runs", here, REMOVED)
-    knowledge = (await work.fetch("delete_knowledge", here))[0]
+    leftovers, again = await delete_leftovers(work, here)
+    knowledge = (await work.fetch("delete_knowledge", here, leftovers.atoms))[0]
     gone = (await work.fetch("delete_messages", here, REMOVED))[0]
     removed = Removed(
         messages=gone.messages,
@@ -137,7 +145,7 @@ async def delete_messages(work: UnitOfWork, ids: Sequence[int]) -> Deleted:
         atoms=knowledge.atoms,
         links=knowledge.links,
         vectors=gone.vectors + knowledge.vectors,
-        ledger_rows=gone.ledger_rows + knowledge.jobs,
+        ledger_rows=gone.ledger_rows + knowledge.jobs - len(queued & set(here)),
         run_errors=gone.run_errors,
     )
     return Deleted(
@@ -146,6 +154,7 @@ async def delete_messages(work: UnitOfWork, ids: Sequence[int]) -> Deleted:
         kept_ids=set(knowledge.kept_ids),
         gone_ids=set(knowledge.gone_ids),
         voted_on=voted_on,
+        queued=again,
     )
 
 

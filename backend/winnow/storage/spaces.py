@@ -175,6 +175,13 @@ def indexed_expression(dimensions: int, role: Role = Role.ACTIVE) -> str | None:
     return f"{column}::halfvec({int(dimensions)})" if dimensions <= MAX_INDEXED_HALFVEC else None
 
 
+def distance_between(dimensions: int) -> str:
+    """The cosine distance between the columns of aliases `t` and `n`, written as the index of `t` knows it."""
+    if indexed_expression(dimensions) in {"embedding", None}:
+        return "t.embedding <=> n.embedding"
+    return f"(t.embedding::halfvec({int(dimensions)})) <=> n.embedding::halfvec({int(dimensions)})"
+
+
 def distance_expression(dimensions: int) -> str:
     """The cosine distance between column (alias `t`) and $1, written as the index knows it."""
     if indexed_expression(dimensions) in {"embedding", None}:

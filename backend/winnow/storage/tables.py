@@ -90,6 +90,7 @@ class Topic(WithVectors, table=True):
         UniqueConstraint("name", name="topics_name"),
         Index("topics_without_vector", "id", postgresql_where=text("embedding IS NULL")),
         Index("topics_truncated", "id", postgresql_where=text("embedded_characters IS NOT NULL")),
+        Index("topics_terms", "terms", postgresql_using="gin"),
         ROOM_FOR_UPDATES,
     )
 

@@ -223,6 +223,7 @@ class AtomVersion(SQLModel, table=True):
         CheckConstraint(one_of("state", ("current", "past", "proposed", "rejected")), name="atom_versions_state"),
         Index("atom_versions_proposed", "atom_id", postgresql_where=text("state = 'proposed'")),
         Index("atom_versions_run", "run_id"),
+        Index("atom_versions_words", "type", text("md5(lower(content))")),
     )
 
     atom_id: int = Field(

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from winnow.domain.jobs import Asked, EmbedJob, ExtractJob, Kind, ScoreJob
+from winnow.domain.jobs import Asked, CompareJob, EmbedJob, ExtractJob, Kind, ScoreJob
 from winnow.queue.receiver import DISPENSABLE_LABEL
 from winnow.tasks.embedding import embed_atoms_batch_task, embed_messages_batch_task, embed_topics_batch_task
-from winnow.tasks.knowledge import extract_knowledge_from_messages_task, score_message_task
+from winnow.tasks.knowledge import compare_atoms_task, extract_knowledge_from_messages_task, score_message_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,9 +32,11 @@ TASKS: dict[str, TaskFunction] = {
     "embed_topics_batch_task": embed_topics_batch_task,
     "score_message_task": score_message_task,
     "extract_knowledge_from_messages_task": extract_knowledge_from_messages_task,
+    "compare_atoms_task": compare_atoms_task,
 }
-# What they leave undone is NULL, and the sweeper finds it; a message without a score gets one when it is extracted.
-DISPENSABLE = {*EMBED_TASKS.values(), "score_message_task"}
+# What they leave undone is NULL, and the sweeper finds it; a message without a score gets one when it is extracted. Of
+# twins that are not compared both stay.
+DISPENSABLE = {*EMBED_TASKS.values(), "score_message_task", "compare_atoms_task"}
 
 
 def register_tasks(broker: AsyncBroker) -> None:
@@ -88,3 +90,5 @@ def _task_name(job: Job) -> str:
             return "score_message_task"
         case ExtractJob():
             return "extract_knowledge_from_messages_task"
+        case CompareJob():
+            return "compare_atoms_task"

@@ -1,10 +1,11 @@
-"""Scoring and extraction tasks: what they raise, JetStream delivers again."""
+"""Scoring, extraction and comparing tasks: what they raise, JetStream delivers again."""
 
 from __future__ import annotations
 
 from taskiq import TaskiqDepends
 
 from winnow.domain.jobs import Asked, Lane
+from winnow.pipeline.compare import compare_atoms
 from winnow.pipeline.extract import extract_knowledge
 from winnow.pipeline.score import score_messages
 from winnow.tasks.tools import Tools, lane_of, tools_of
@@ -23,3 +24,7 @@ async def extract_knowledge_from_messages_task(
     lane: Lane = TaskiqDepends(lane_of),
 ) -> None:
     await extract_knowledge(tools.extracting, message_ids, lane=lane, asked=Asked(asked))
+
+
+async def compare_atoms_task(atom_ids: list[int], tools: Tools = TaskiqDepends(tools_of)) -> None:
+    await compare_atoms(tools.comparing, atom_ids)

@@ -9,7 +9,7 @@ from winnow.domain.knowledge import AtomType
 from winnow.domain.rules.cues import find_cue, pattern_of
 from winnow.domain.rules.cues_en import ENGLISH_PHRASES
 from winnow.domain.rules.findings import Finding, statement
-from winnow.domain.rules.grades import EXPLICIT, FAIR, STRONG
+from winnow.domain.rules.grades import EXPLICIT, FAIR, NOTED, STRONG
 from winnow.domain.rules.questions import is_question, question_confidence
 from winnow.domain.rules.reader import same_person
 from winnow.domain.rules.signs import Mark, agrees
@@ -223,6 +223,7 @@ def _weigh_reactions(lines: list[Line], finding: Finding) -> None:
     if finding.type not in {AtomType.IDEA, AtomType.DECISION} or finding.confidence >= EXPLICIT:
         return
     agreeing: dict[str, Line] = {}
+    sure = finding.confidence >= NOTED
     last = max(span.position for span in finding.spans)
     for line in lines[finding.line + 1 : finding.line + 1 + _AGREEMENT_LINES]:
         if line.mark is not None:
@@ -235,6 +236,6 @@ def _weigh_reactions(lines: list[Line], finding: Finding) -> None:
             finding.confidence -= _LOSS
             break
     finding.confidence += _GAIN * min(len(agreeing), _MAX_GAINS)
-    if finding.type is AtomType.IDEA and len(agreeing) >= _MAX_GAINS:
+    if finding.type is AtomType.IDEA and len(agreeing) >= _MAX_GAINS and sure:
         finding.type, finding.title = AtomType.DECISION, settled(finding.title)
         finding.support += [line.span for line in agreeing.values()]

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from winnow.domain.rules.cues_en import ENGLISH_PHRASES, PLANNING_CUES
+from winnow.domain.rules.cues_en_reports import REPORT_CUES
 from winnow.domain.rules.cues_en_trouble import TROUBLE_CUES
 from winnow.domain.rules.cues_ru import RUSSIAN_CUES, RUSSIAN_PHRASES
+from winnow.domain.rules.needles import Sieve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,16 +31,42 @@ class Cue:
     unless: re.Pattern[str] | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The rows of a language, the surest first, and what tells which of them are worth a search."""
+
+    cues: tuple[Cue, ...]
+    sieve: Sieve
+
+    def find(self, sentence: str) -> Cue | None:
+        candidates = self.sieve.candidates(sentence)
+        for cue in self.cues:
+            if candidates & 1 and cue.says.search(sentence) and not (cue.unless and cue.unless.search(sentence)):
+                return cue
+            candidates >>= 1
+            if not candidates:
+                return None
+        return None
+
+
 def pattern_of(alternatives: Sequence[str], phrases: Mapping[str, str]) -> re.Pattern[str]:
     """One pattern out of a table's alternatives: phrases filled in, either apostrophe, any case."""
-    joined = "|".join(alternatives)
-    for name, phrase in phrases.items():
-        joined = joined.replace(f"<{name}>", phrase)
-    return re.compile(joined.replace("'", "['\u2019]"), re.IGNORECASE)
+    return re.compile("|".join(filled(alternatives, phrases)), re.IGNORECASE)
 
 
-def _ready(rows: Sequence[CueRow], phrases: Mapping[str, str]) -> tuple[Cue, ...]:
-    ready = [
+def filled(alternatives: Sequence[str], phrases: Mapping[str, str]) -> list[str]:
+    """A table's alternatives as they are searched for."""
+    made = []
+    for alternative in alternatives:
+        for name, phrase in phrases.items():
+            alternative = alternative.replace(f"<{name}>", phrase)
+        made.append(alternative.replace("'", "['\u2019]"))
+    return made
+
+
+def _ready(rows: Sequence[CueRow], phrases: Mapping[str, str]) -> _Table:
+    rows = sorted(rows, key=lambda row: -row.confidence)
+    cues = [
         Cue(
             row.type,
             row.confidence,
@@ -47,16 +75,13 @@ def _ready(rows: Sequence[CueRow], phrases: Mapping[str, str]) -> tuple[Cue, ...
         )
         for row in rows
     ]
-    return tuple(sorted(ready, key=lambda cue: -cue.confidence))
+    return _Table(tuple(cues), Sieve.of([filled(row.says, phrases) for row in rows]))
 
 
-_ENGLISH = _ready(PLANNING_CUES + TROUBLE_CUES, ENGLISH_PHRASES)
+_ENGLISH = _ready(PLANNING_CUES + TROUBLE_CUES + REPORT_CUES, ENGLISH_PHRASES)
 _RUSSIAN = _ready(RUSSIAN_CUES, RUSSIAN_PHRASES)
 
 
 def find_cue(sentence: str) -> Cue | None:
     """The most confident cue that speaks in the sentence; of equals, the first in the table."""
-    for cue in _RUSSIAN if _CYRILLIC.search(sentence) else _ENGLISH:
-        if cue.says.search(sentence) and not (cue.unless and cue.unless.search(sentence)):
-            return cue
-    return None
+    return (_RUSSIAN if _CYRILLIC.search(sentence) else _ENGLISH).find(sentence)

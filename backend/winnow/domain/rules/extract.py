@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 from winnow.domain.knowledge import AtomType, Evidence, ExtractedAtom, ExtractedLink, Extraction
 from winnow.domain.rules.atoms import find_statements
 from winnow.domain.rules.ballots import find_votes
-from winnow.domain.rules.grades import EXPLICIT, MIN_CONFIDENCE
+from winnow.domain.rules.calibration import MAPS, calibrated
+from winnow.domain.rules.grades import CANDIDATE, EXPLICIT, FLOOR, NOTED
 from winnow.domain.rules.links import find_links
 from winnow.domain.rules.reader import read_lines
-from winnow.domain.rules.topics import running_topics, salient_topic
+from winnow.domain.rules.topics import find_topics
+from winnow.domain.rules.voted import find_voted
 from winnow.domain.rules.words import tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from winnow.domain.knowledge import Window
     from winnow.domain.rules.findings import Finding, FoundLink
     from winnow.domain.rules.reader import Line, Span
@@ -34,31 +38,50 @@ _TYPE_SHARE = {
     AtomType.PROBLEM: 8,
 }
 """At most one atom of the type in so many messages (and two in any window): the surest ones stay."""
+_LINES_OF_A_MESSAGE = 2
+"""What is written at length holds more than its messages tell."""
 _LEAST_OF_TYPE = 2
-_MAX_CONFIDENCE = 0.95
+_LEAST_CANDIDATES, _CANDIDATES_PER_ATOM = 2, 2
+_GIVES_WAY = frozenset({AtomType.DECISION, AtomType.IDEA, AtomType.ACTION, AtomType.REQUIREMENT})
 
 
-def extract_by_rules(window: Window) -> Extraction:
-    """Topics, atoms and links of `window.messages`; pure, deterministic, never raises, linear in the text's length."""
+def extract_by_rules(window: Window, maps: Mapping[AtomType, tuple[float, float]] = MAPS) -> Extraction:
+    """Topics, atoms and links of `window.messages`; pure, deterministic, never raises, linear in the text's length.
+
+    What is less sure is among the atoms, too: it is for whoever stores them to hide it. `maps` are the calibration's.
+    """
     lines = read_lines(window)
-    topics = running_topics(window, TOPIC_LIFETIME)
     names = _names(window, lines)
-    topics |= salient_topic(lines, topics, names)
-    found = find_votes(lines) + find_statements(lines, names)
+    topics = find_topics(window, lines, names, TOPIC_LIFETIME)
+    found = _said_once(find_votes(lines) + find_voted(lines), find_statements(lines, names))
     added, links = find_links(lines, found)
     kept, merged_into = _merged(found + added)
-    kept = _chosen(kept, len(window.messages))
+    kept = _chosen(kept, max(len(window.messages), len(lines) // _LINES_OF_A_MESSAGE))
     kept.sort(key=lambda finding: (finding.position, finding.spans[0].start))
     return Extraction(
-        atoms=tuple(_atom(finding, topics) for finding in kept),
+        atoms=tuple(_atom(finding, topics.names, maps) for finding in kept),
         links=_links(links, kept, merged_into),
-        message_topics={window.messages[position].id: name for position, name in sorted(topics.items())},
+        message_topics={window.messages[position].id: name for position, name in sorted(topics.names.items())},
+        terms=topics.terms,
     )
 
 
 def _names(window: Window, lines: list[Line]) -> list[str]:
     authors = [message.author for message in (*window.context, *window.messages)]
     return list(dict.fromkeys(name for name in [*authors, *(line.speaker for line in lines)] if name))
+
+
+def _said_once(voted: list[Finding], said: list[Finding]) -> list[Finding]:
+    """A line that people voted on is what they voted on: the same line's reading by its words gives way to it."""
+    lines = {finding.line: finding for finding in voted}
+    kept = []
+    for finding in said:
+        vote = lines.get(finding.line)
+        if vote is None or finding.type not in _GIVES_WAY:
+            kept.append(finding)
+        elif finding.type is AtomType.DECISION:
+            vote.confidence = max(vote.confidence, finding.confidence)
+    return voted + kept
 
 
 def _merged(found: list[Finding]) -> tuple[list[Finding], dict[int, Finding]]:
@@ -75,21 +98,27 @@ def _merged(found: list[Finding]) -> tuple[list[Finding], dict[int, Finding]]:
 
 
 def _chosen(found: list[Finding], messages: int) -> list[Finding]:
-    """The surest findings above the cut, no more than a reader of the window would note down."""
+    """The surest findings, no more than a reader of the window would note down; and some candidates, the surest first."""
     limit = min(_MAX_ATOMS, _LEAST_ATOMS + messages // _MESSAGES_PER_ATOM)
     chosen: list[Finding] = []
+    candidates: list[Finding] = []
     counts: dict[AtomType, int] = {}
     for finding in sorted(found, key=lambda finding: (-finding.confidence, finding.line)):
-        if finding.confidence < MIN_CONFIDENCE or len(chosen) >= _MAX_ATOMS:
-            break
         share = _TYPE_SHARE.get(finding.type)
         full = share is not None and counts.get(finding.type, 0) >= max(_LEAST_OF_TYPE, messages // share)
-        if finding.confidence < EXPLICIT and (full or len(chosen) >= limit):
+        if finding.confidence < FLOOR:
+            break
+        crowded = finding.confidence < EXPLICIT and (full or len(chosen) >= limit)
+        if finding.confidence < NOTED or crowded:
+            candidates.append(finding)
             continue
         counts[finding.type] = counts.get(finding.type, 0) + 1
         chosen.append(finding)
+    for finding in candidates[: max(_LEAST_CANDIDATES, _CANDIDATES_PER_ATOM * len(chosen))]:
+        finding.confidence = min(finding.confidence, CANDIDATE)
+        chosen.append(finding)
     asked = {id(finding) for finding in chosen}
-    return [one for one in chosen if one.question is None or id(one.question) in asked]
+    return [one for one in chosen if one.question is None or id(one.question) in asked][:_MAX_ATOMS]
 
 
 def _links(links: list[FoundLink], kept: list[Finding], became: dict[int, Finding]) -> tuple[ExtractedLink, ...]:
@@ -106,12 +135,12 @@ def _links(links: list[FoundLink], kept: list[Finding], became: dict[int, Findin
     return tuple(made[pair] for pair in sorted(made))
 
 
-def _atom(finding: Finding, topics: dict[int, str]) -> ExtractedAtom:
+def _atom(finding: Finding, topics: Mapping[int, str], maps: Mapping[AtomType, tuple[float, float]]) -> ExtractedAtom:
     return ExtractedAtom(
         type=finding.type,
         title=finding.title,
         content=finding.content,
-        confidence=round(min(_MAX_CONFIDENCE, finding.confidence), 2),
+        confidence=round(calibrated(finding.type, finding.confidence, maps), 2),
         evidence=_evidence(finding),
         topic=topics.get(finding.position),
     )

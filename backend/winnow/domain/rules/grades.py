@@ -18,10 +18,12 @@ STRONG = 0.7
 FAIR = 0.55
 MODEST = 0.5
 WEAK = 0.45
-MIN_CONFIDENCE = 0.4
-"""Below: not emitted."""
+NOTED = 0.4
+"""From here on something is worth a reader's look; what is less sure is kept as a candidate, and hidden."""
 CANDIDATE = 0.36
-"""Not emitted alone; agreement or an answer lifts it above the cut."""
+"""No more than a candidate alone; agreement or an answer lifts it."""
+FLOOR = 0.2
+"""Below: not kept at all."""
 
 
 @dataclass(frozen=True, slots=True)

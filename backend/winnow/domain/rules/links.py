@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from winnow.domain.knowledge import AtomType, LinkType
 from winnow.domain.rules.findings import Finding, FoundLink, statement
-from winnow.domain.rules.grades import FAIR, MIN_CONFIDENCE, STRONG
+from winnow.domain.rules.grades import FAIR, NOTED, STRONG
 from winnow.domain.rules.reader import same_person
 from winnow.domain.rules.titles import title_of
 from winnow.domain.rules.words import content_words, tokens
@@ -88,7 +88,7 @@ def _answer(lines: list[Line], question: Finding, by_line: dict[int, Finding]) -
         confidence = _answers(line, question, first=turns <= 1)
         if confidence < _MIN_ANSWER:
             continue
-        if question.confidence >= MIN_CONFIDENCE or confidence >= _SURE_ANSWER:
+        if question.confidence >= NOTED or confidence >= _SURE_ANSWER:
             question.confidence += _ANSWERED
         if known is not None:
             return [], [FoundLink(known, question, LinkType.ANSWERS, confidence)]

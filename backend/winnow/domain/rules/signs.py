@@ -87,6 +87,8 @@ _BOT_LINE = re.compile(
 
 def parse_mark(text: str) -> tuple[Mark, int] | None:
     """The explicit mark a line opens with, after any `speaker:` label, and where the words after it start."""
+    if ":" not in text and "#" not in text and "=" not in text:
+        return None
     start = _skip_space(text, 0)
     if continuation := CONTINUATION.match(text, start):
         start = continuation.end()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 _WORD = re.compile(r"[^\W_]+(?:['\u2019\-.@/][^\W_]+){0,6}")
+_REMEMBERED_CHARACTERS = 2_000
 _URL = re.compile(r"\b(?:https?://|www\.)\S{1,2000}", re.IGNORECASE)
 
 _STOP_WORDS_TEXT = """
@@ -56,14 +58,24 @@ COMMON_WORDS: AbstractSet[str] = frozenset(_COMMON_WORDS_TEXT.split())
 """Words too common in any team's chat to name a topic by."""
 
 
-def tokens(text: str) -> list[str]:
+def tokens(text: str) -> tuple[str, ...]:
     """The words of a text, casefolded; links are left out."""
-    return [match.group().casefold().replace("\u2019", "'") for match in _WORD.finditer(_URL.sub(" ", text))]
+    return _remembered(text) if len(text) <= _REMEMBERED_CHARACTERS else _tokens(text)
+
+
+def _tokens(text: str) -> tuple[str, ...]:
+    if "://" in text or "www." in text or "WWW." in text:
+        text = _URL.sub(" ", text)
+    return tuple(_WORD.findall(text.casefold().replace("\u2019", "'")))
+
+
+_remembered = lru_cache(maxsize=256)(_tokens)
+"""The rules ask for the same words again and again while they read a window."""
 
 
 def content_words(text: str) -> list[str]:
     """The words that say what a text is about: no stop words, no single characters."""
-    return [word for word in tokens(text) if len(word) > 1 and word not in STOP_WORDS]
+    return [word for word in tokens(text) if word not in STOP_WORDS and len(word) > 1]
 
 
 def overlap(one: AbstractSet[str], other: AbstractSet[str]) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from winnow.domain.threads.heard import hear
@@ -27,6 +28,8 @@ LOOK_BACK = 100
 HORIZON_SECONDS = 24 * 3600
 """What is older is answered only where the source says so."""
 _A_VOTE_REACHES_SECONDS = 3600
+_A_VOTE_LOOKS_BACK = 12
+_SAID_WORDS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,22 +140,33 @@ class Linker:
 
     def _guessed(self, heard: Heard, memory: Memory) -> tuple[int | None, str | None]:
         """The heaviest of all that it may answer, or nothing."""
+        if heard.votes:
+            heard.on = _voted_on(memory, heard)
+            return (None, None) if heard.on is None else (heard.on.id, "vote")
         best, most = None, weigh_start(memory, heard, self._weights)
-        reach = HORIZON_SECONDS
-        if heard.votes:  # it is on something that another one has said
-            most, reach = float("-inf"), _A_VOTE_REACHES_SECONDS
         for other in memory.candidates(heard):
-            if heard.at - other.at > reach or (heard.votes and other.author == heard.author):
+            if heard.at - other.at > HORIZON_SECONDS:
                 continue
             weight = weigh(memory, heard, other, self._weights)
             if weight > most:
                 best, most = other, weight
-        if best is None:
-            return None, None
-        if heard.votes:
-            best = heard.on = best.on or best
-            return best.id, "vote"
-        return best.id, _reason(heard, best)
+        return (None, None) if best is None else (best.id, _reason(heard, best))
+
+
+def _voted_on(memory: Memory, heard: Heard) -> Heard | None:
+    """What a vote is on: what the votes just before it are on, else the last that was said at some length."""
+    latest = [one for one in islice(reversed(memory.messages), _A_VOTE_LOOKS_BACK) if _in_reach(heard, one)]
+    for other in latest:
+        if other.votes:
+            if other.on is not None:
+                return other.on
+        elif other.length >= _SAID_WORDS:
+            return other
+    return next((other for other in latest if not other.votes), None)
+
+
+def _in_reach(heard: Heard, other: Heard) -> bool:
+    return heard.at - other.at <= _A_VOTE_REACHES_SECONDS
 
 
 def _who(said: Said) -> str:

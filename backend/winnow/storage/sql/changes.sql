@@ -44,22 +44,85 @@ WITH hit AS (
 )
 UPDATE extraction_queue q SET run_id = NULL FROM given_back g WHERE q.message_id = g.message_id
 
--- Evidence in these messages, and the atoms that rest on nothing else, with their links and jobs. $1 ids.
+-- Atoms that rest on these messages and on others, too, with the quotes that go and those that stay. $1 ids.
+-- name: atoms_in_part
+SELECT a.id, a.title, a.content,
+       array_agg(e.quote) FILTER (WHERE e.message_id = ANY($1::bigint[])) AS removed,
+       array_agg(e.quote) FILTER (WHERE e.message_id <> ALL ($1::bigint[])) AS remaining
+FROM atoms a JOIN atom_evidence e ON e.atom_id = a.id
+WHERE a.id IN (SELECT w.atom_id FROM atom_evidence w WHERE w.message_id = ANY($1::bigint[]))
+GROUP BY a.id HAVING bool_or(e.message_id <> ALL ($1::bigint[])) ORDER BY a.id
+
+-- What else has words of these atoms: other wordings, what people judged, what was merged into them. $1 ids.
+-- name: words_beside_atoms
+SELECT 'version' AS kind, v.atom_id, v.version::bigint AS id, v.title || E'\n' || v.content || E'\n' || v.reason AS text
+FROM atom_versions v WHERE v.atom_id = ANY($1::bigint[])
+UNION ALL
+SELECT 'review', r.atom_id, r.id, r.title || E'\n' || r.content FROM atom_reviews r WHERE r.atom_id = ANY($1::bigint[])
+UNION ALL
+SELECT 'merged', m.merged_into, m.id, m.title || E'\n' || m.content FROM atoms m WHERE m.merged_into = ANY($1::bigint[])
+
+-- Takes words away that are beside atoms that stay. $1 atoms of wordings, $2 their versions, $3 reviews.
+-- name: delete_words_beside
+WITH wordings AS (
+    DELETE FROM atom_versions v USING unnest($1::bigint[], $2::int[]) AS g (atom_id, version)
+    WHERE v.atom_id = g.atom_id AND v.version = g.version
+)
+DELETE FROM atom_reviews WHERE id = ANY($3::bigint[])
+
+-- What else these atoms rest on is read again, so that it is found anew without the words that go; also where its window
+-- was read before. $1 atoms, $2 messages that go.
+-- name: queue_rest
+WITH rest AS (
+    SELECT DISTINCT e.message_id FROM atom_evidence e
+    WHERE e.atom_id = ANY($1::bigint[]) AND e.message_id <> ALL ($2::bigint[])
+), unread AS (
+    UPDATE extraction_runs SET window_hash = NULL
+    WHERE state = 'done' AND window_hash IS NOT NULL AND message_ids && (SELECT array_agg(message_id) FROM rest)
+)
+INSERT INTO extraction_queue (message_id, parked)
+SELECT r.message_id, EXISTS (
+    SELECT FROM messages m JOIN channels c USING (source, channel) WHERE m.id = r.message_id AND c.mode <> 'on')
+FROM rest r ORDER BY r.message_id
+ON CONFLICT DO NOTHING
+RETURNING message_id
+
+-- Evidence in these messages, and the atoms that rest on nothing else, that were only said to be in them, or that are
+-- named; with what was merged into them, their links and jobs. What they had superseded holds again. $1 ids, $2 atoms.
 -- name: delete_knowledge
 WITH words AS (
     DELETE FROM atom_evidence WHERE message_id = ANY($1::bigint[]) RETURNING atom_id
+), baseless AS (
+    SELECT atom_id FROM (
+        SELECT atom_id FROM words UNION SELECT c.atom_id FROM atom_claims c WHERE c.message_id = ANY($1::bigint[])
+    ) AS touched
+    WHERE NOT EXISTS (
+        SELECT FROM atom_evidence e WHERE e.atom_id = touched.atom_id AND e.message_id <> ALL ($1::bigint[]))
+    UNION SELECT unnest($2::bigint[])
+), doomed AS (
+    SELECT atom_id FROM baseless UNION SELECT m.id FROM atoms m WHERE m.merged_into IN (SELECT atom_id FROM baseless)
 ), gone AS (
     SELECT a.id, a.topic_id, num_nonnulls(a.embedding, a.embedding_next, a.embedding_prev) AS vectors,
-           (SELECT count(*) FROM embedding_jobs j WHERE j.kind = 'atoms' AND j.entity_id = a.id) AS jobs
-    FROM atoms a WHERE a.id IN (SELECT atom_id FROM words)
-      AND NOT EXISTS (SELECT FROM atom_evidence e WHERE e.atom_id = a.id AND e.message_id <> ALL ($1::bigint[]))
-    FOR UPDATE OF a
+           (SELECT count(*) FROM embedding_jobs j WHERE j.kind = 'atoms' AND j.entity_id = a.id) AS jobs,
+           (SELECT count(*) FROM atom_evidence e WHERE e.atom_id = a.id AND e.message_id <> ALL ($1::bigint[])) AS others
+    FROM atoms a WHERE a.id IN (SELECT atom_id FROM doomed)
+    ORDER BY a.id FOR UPDATE OF a
 ), links AS (
     DELETE FROM atom_links l USING gone WHERE l.source_id = gone.id OR l.target_id = gone.id RETURNING 1
+), freed AS (
+    UPDATE atoms o
+    SET superseded_by = later.id, valid_until = later.until,
+        superseded_because = CASE WHEN later.id IS NOT NULL THEN o.superseded_because END
+    FROM atoms old JOIN gone ON gone.id = old.id
+    LEFT JOIN LATERAL (
+        SELECT n.id, old.valid_until AS until FROM atoms n
+        WHERE n.id = old.superseded_by AND n.id NOT IN (SELECT id FROM gone)) AS later ON true
+    WHERE o.superseded_by = old.id AND o.id NOT IN (SELECT id FROM gone)
 ), atoms AS (
     DELETE FROM atoms a USING gone WHERE a.id = gone.id RETURNING a.id
 )
-SELECT (SELECT count(*) FROM words) AS evidence, (SELECT count(*) FROM atoms) AS atoms,
+SELECT (SELECT count(*) FROM words) + (SELECT coalesce(sum(others), 0) FROM gone)::bigint AS evidence,
+       (SELECT count(*) FROM atoms) AS atoms,
        (SELECT count(*) FROM links) AS links, (SELECT coalesce(sum(vectors), 0) FROM gone)::bigint AS vectors,
        (SELECT coalesce(sum(jobs), 0) FROM gone)::bigint AS jobs,
        (SELECT coalesce(array_agg(id), '{}') FROM gone) AS gone_ids,
@@ -239,16 +302,23 @@ WHERE m.source = $1::text AND m.channel = $2::text
 SELECT author, author_id, count(*) AS messages FROM messages WHERE id = ANY($1::bigint[])
 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT $2::int
 
--- What would go with all of these messages. $1 ids, $2 what their runs would say.
+-- What would go with all of these messages. $1 ids, $2 what their runs would say, $3 atoms that go for words of theirs.
 -- name: weigh_chosen
 WITH chosen AS MATERIALIZED (
     SELECT m.id FROM messages m JOIN unnest($1::bigint[]) AS given (id) ON given.id = m.id
 ), words AS (
     SELECT e.atom_id FROM atom_evidence e WHERE e.message_id IN (SELECT id FROM chosen)
+), baseless AS MATERIALIZED (
+    SELECT atom_id FROM (
+        SELECT atom_id FROM words UNION SELECT c.atom_id FROM atom_claims c WHERE c.message_id IN (SELECT id FROM chosen)
+    ) AS touched
+    WHERE NOT EXISTS (
+        SELECT FROM atom_evidence e WHERE e.atom_id = touched.atom_id AND e.message_id NOT IN (SELECT id FROM chosen))
+    UNION SELECT unnest($3::bigint[])
 ), gone_atoms AS MATERIALIZED (
     SELECT a.id, a.topic_id, num_nonnulls(a.embedding, a.embedding_next, a.embedding_prev) AS vectors FROM atoms a
-    WHERE a.id IN (SELECT atom_id FROM words) AND NOT EXISTS (
-        SELECT FROM atom_evidence e WHERE e.atom_id = a.id AND e.message_id NOT IN (SELECT id FROM chosen))
+    WHERE a.id IN (SELECT atom_id FROM baseless
+                   UNION SELECT m.id FROM atoms m WHERE m.merged_into IN (SELECT atom_id FROM baseless))
 ), topics_touched AS (
     SELECT m.topic_id FROM messages m WHERE m.id IN (SELECT id FROM chosen)
     UNION SELECT topic_id FROM gone_atoms
@@ -265,9 +335,12 @@ WITH chosen AS MATERIALIZED (
     SELECT 'messages' AS kind, id FROM chosen UNION ALL SELECT 'atoms', id FROM gone_atoms
     UNION ALL SELECT 'topics', id FROM gone_topics
 )
-SELECT (SELECT count(*) FROM chosen) AS messages, (SELECT count(*) FROM words) AS evidence,
+SELECT (SELECT count(*) FROM chosen) AS messages,
+       (SELECT count(*) FROM words)
+       + (SELECT count(*) FROM atom_evidence e WHERE e.atom_id IN (SELECT id FROM gone_atoms)
+              AND e.message_id NOT IN (SELECT id FROM chosen)) AS evidence,
        (SELECT count(*) FROM gone_atoms) AS atoms,
-       (SELECT count(DISTINCT atom_id) FROM words) - (SELECT count(*) FROM gone_atoms) AS atoms_kept,
+       (SELECT count(DISTINCT atom_id) FROM words WHERE atom_id NOT IN (SELECT id FROM gone_atoms)) AS atoms_kept,
        (SELECT count(*) FROM atom_links l
         WHERE l.source_id IN (SELECT id FROM gone_atoms) OR l.target_id IN (SELECT id FROM gone_atoms)) AS links,
        (SELECT count(*) FROM gone_topics) AS topics,

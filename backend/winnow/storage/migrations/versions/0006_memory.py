@@ -92,6 +92,7 @@ CREATE TABLE atom_versions (
 );
 CREATE INDEX atom_versions_proposed ON atom_versions (atom_id) WHERE state = 'proposed';
 CREATE INDEX atom_versions_run ON atom_versions (run_id);
+CREATE INDEX atom_versions_words ON atom_versions (type, md5(lower(content)));
 """
 
 # Which messages an atom without evidence was read in, so that it goes when they go.
@@ -134,6 +135,7 @@ CREATE TABLE judges (
 """
 
 TOPICS = "ALTER TABLE topics ADD COLUMN terms jsonb NOT NULL DEFAULT '{}'"
+TOPICS_BY_TERMS = "CREATE INDEX topics_terms ON topics USING gin (terms)"
 
 
 def upgrade() -> None:
@@ -143,6 +145,7 @@ def upgrade() -> None:
         _run(statements)
     _run(JUDGES)
     _run(TOPICS)
+    _run(TOPICS_BY_TERMS)
 
 
 def _run(statements: str) -> None:
