@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,6 @@ from winnow.pipeline.extract_by_model import ModelExtractor
 from winnow.pipeline.extract_prompt import SCHEMA, prompt_version, system_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from plugins.model_servers_chat import OllamaChatServer, OpenAIChatServer
     from plugins.readers import Reader
 
@@ -190,19 +189,22 @@ async def test_a_model_of_ones_own_is_shown_everything(reader: Reader) -> None:
     assert found.atoms[0].content == f"The key is {KEY}."
 
 
-async def test_what_became_local_only_is_not_sent(reader: Reader) -> None:
-    asked: list[Sequence[int]] = []
+async def test_before_each_request_it_is_asked_what_may_leave(reader: Reader) -> None:
+    asked: list[Window] = []
 
-    async def private(ids: Sequence[int]) -> set[int]:
-        asked.append(ids)
-        return {1} if len(asked) > 1 else set()
+    async def may_leave(window: Window) -> Window:
+        asked.append(window)
+        if len(asked) > 1:
+            raise Transient("local-only")
+        return replace(window, topics=())
 
     reader.server.chat_answers = ["no JSON"]
-    extractor = ModelExtractor(model=reader.extractor.model, is_remote=True, private=private)
+    extractor = ModelExtractor(model=reader.extractor.model, is_remote=True, may_leave=may_leave)
     with pytest.raises(Transient, match="local-only"):
-        await extractor.extract(window_of(*SAID, context=["before"]))
-    assert asked[0] == [1, 101, 102, 103, 104]
+        await extractor.extract(window_of(*SAID, context=["before"], topics=("a secret plan",)))
+    assert [len(window.messages) for window in asked] == [4, 2]
     assert len(reader.prompts) == 1
+    assert "a secret plan" not in reader.prompts[0]
 
 
 async def test_a_long_message_is_cut_at_a_sentence_and_said_to_be(reader: Reader) -> None:

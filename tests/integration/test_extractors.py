@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from plugins.pipeline import add_messages, winnow_over
-from plugins.readers import an_atom_of_each, answer, atom, new_numbers
+from plugins.pipeline import add_atom, add_messages, add_topic, winnow_over
+from plugins.readers import an_atom_of_each, answer, atom, message, new_numbers
 from winnow.domain.jobs import Lane
+from winnow.domain.knowledge import AtomType, KnownAtom, Window
 from winnow.domain.providers import ProviderKind
-from winnow.errors import InvalidSettings, SetupFault
+from winnow.errors import InvalidSettings, SetupFault, Transient
 from winnow.pipeline.examine_extractor import SAID, examine_extractor
 from winnow.pipeline.extract import extract_knowledge
 from winnow.pipeline.providers import create_provider, edit_provider
@@ -116,6 +117,45 @@ async def test_a_local_only_channel_is_read_by_no_model_elsewhere(
     assert ids[0] in {row for row, _ in await evidence(sql)}
 
 
+async def test_what_a_local_only_channel_has_a_part_in_is_offered_to_no_model_elsewhere(
+    database_url: str,
+    nats_url: str,
+    ollama_chat_server: OllamaChatServer,
+    sql: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("winnow.pipeline.extractors.is_remote_provider", lambda _provider: True)
+    ollama_chat_server.chat_answers = lambda _prompt: answer()
+    await sql.execute("INSERT INTO channels (source, channel, local_only) VALUES ('test', '#secret', true)")
+    window = await window_with_offers(sql)
+    async with winnow_over(database_url, nats_url, started=False, **chosen(ollama_chat_server)) as winnow:
+        extractor = await winnow.extractors.of("test", "#team")
+        await extractor.extract(window)
+        (prompt,) = ollama_chat_server.read
+        assert "public atom" in prompt
+        assert "public topic" in prompt
+        assert "hidden" not in prompt
+        await sql.execute("INSERT INTO channels (source, channel, local_only) VALUES ('test', '#team', true)")
+        with pytest.raises(Transient, match="local-only"):
+            await extractor.extract(window)
+        assert len(ollama_chat_server.read) == 1
+
+
+async def window_with_offers(sql: asyncpg.Connection) -> Window:
+    """A public message, with atoms and topics of a public and of a local-only channel offered beside it."""
+    known, topics = [], []
+    for channel, name in (("#team", "public"), ("#secret", "hidden")):
+        (row,) = await add_messages(sql, [f"{name} words"], channel=channel)
+        topic = await add_topic(sql, f"{name} topic")
+        found = await add_atom(sql, f"{name} atom", f"{name} atom", topic_id=topic)
+        await sql.execute("INSERT INTO atom_evidence VALUES ($1, $2, 0, 6, $3)", found, row, name)
+        known.append(KnownAtom(id=found, type=AtomType.PROBLEM, title=f"{name} atom", content=f"{name} atom"))
+        topics.append(f"{name} topic")
+    ids = await add_messages(sql, SAYS)
+    said = tuple(message(row, text) for row, text in zip(ids, SAYS, strict=True))
+    return Window(channel="#team", messages=said, known=tuple(known), topics=tuple(topics))
+
+
 async def test_a_server_elsewhere_is_remote_and_one_of_ones_own_is_not(database_url: str, nats_url: str) -> None:
     for url, remote in (
         ("http://gpu.example.org:11434", True),
@@ -127,7 +167,7 @@ async def test_a_server_elsewhere_is_remote_and_one_of_ones_own_is_not(database_
             extractor = await winnow.extractors.model()
             assert extractor is not None
             assert extractor.is_remote == remote
-            assert (extractor.private is not None) == remote
+            assert (extractor.may_leave is not None) == remote
 
 
 async def test_a_provider_that_is_written_down_is_named_by_name_or_id(

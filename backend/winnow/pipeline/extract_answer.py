@@ -26,6 +26,7 @@ REASON_CHARACTERS = 300
 QUOTE_CHARACTERS = 4000
 MOST_QUOTES = 8
 MOST_TOPICS = 12
+MOST_LINKS = 200
 _PERCENT = 100
 _DIGITS = 9
 _KEPT_INVISIBLES = "\u200c\u200d"
@@ -176,7 +177,7 @@ def _surest(atoms: list[GivenAtom], dropped: Counter[str]) -> tuple[GivenAtom, .
 
 
 def _links(given: object, dropped: Counter[str]) -> Iterator[GivenLink]:
-    for one in given if isinstance(given, list) else ():
+    for one in given[:MOST_LINKS] if isinstance(given, list) else ():
         said = one if isinstance(one, dict) else {}
         type_ = _LINKS.get(_key(said.get("type")))
         source, target = _reference(said.get("from")), _reference(said.get("to"))

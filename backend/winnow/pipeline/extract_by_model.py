@@ -11,13 +11,13 @@ import structlog
 from winnow.domain.knowledge import ExtractionFailed, ModelUse
 from winnow.domain.masking import Masking
 from winnow.domain.usage import NOTHING, tokens_by_bytes
-from winnow.errors import AnswerInvalid, TextRefused, TextTooLong, Transient
+from winnow.errors import AnswerInvalid, TextRefused, TextTooLong
 from winnow.pipeline.extract_answer import NotUsable, read_answer
 from winnow.pipeline.extract_grounding import ground_answer, joined, proven_in
 from winnow.pipeline.extract_prompt import MESSAGE_TOKENS, SCHEMA, prompt_version, system_prompt, write_sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
     from decimal import Decimal
 
     from winnow.domain.knowledge import Extraction, Window
@@ -42,14 +42,15 @@ class ModelExtractor:
         is_remote: it is elsewhere, so secrets are masked.
         mask_contacts: telephone numbers and e-mail addresses are masked there, too.
         price_usd: of so many tokens in and out; None: nobody knows.
-        private: which messages may not leave this machine by now; None: they may all, or stay here anyway.
+        may_leave: gives a window without what may not leave this machine by now, and raises Transient where its
+            messages may not; None: all may, or stays here anyway.
     """
 
     model: LanguageModel
     is_remote: bool
     mask_contacts: bool = False
     price_usd: Callable[[int, int], Decimal | None] = lambda _in, _out: None
-    private: Callable[[Sequence[int]], Awaitable[set[int]]] | None = None
+    may_leave: Callable[[Window], Awaitable[Window]] | None = None
 
     @property
     def name(self) -> str:
@@ -192,8 +193,10 @@ class _Reading:
         return "; ".join(said)
 
     async def _ask(self, part: _Part) -> _Attempt:
-        await self._require_may_leave(part.window)
-        sheet = write_sheet(part.window, masking=self.masking, message_tokens=part.message_tokens, trouble=part.trouble)
+        may_leave = self.extractor.may_leave
+        # before each request, for somebody may have marked a channel since the window was cut
+        window = part.window if may_leave is None else await may_leave(part.window)
+        sheet = write_sheet(window, masking=self.masking, message_tokens=part.message_tokens, trouble=part.trouble)
         system = system_prompt()
         try:
             completion = await self.extractor.model.complete(
@@ -212,15 +215,6 @@ class _Reading:
         self._account(completion, system + sheet.prompt)
         self.answer = completion.text
         return self._read(completion, sheet)
-
-    async def _require_may_leave(self, window: Window) -> None:
-        """Asked before each request, for somebody may have marked the channel since the window was cut."""
-        if self.extractor.private is None:
-            return
-        if await self.extractor.private([message.id for message in (*window.context, *window.messages)]):
-            raise Transient(
-                "a channel was marked local-only meanwhile; its messages are read again, without this model"
-            )
 
     def _read(self, completion: Completion, sheet: Sheet) -> _Attempt:
         try:

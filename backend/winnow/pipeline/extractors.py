@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from winnow.domain.providers import SERVED, ProviderKind
-from winnow.errors import InvalidSettings, SetupFault
+from winnow.errors import InvalidSettings, SetupFault, Transient
 from winnow.pipeline.embedders import LOOK_EVERY_SECONDS, is_remote_provider
 from winnow.pipeline.extract_by_model import ModelExtractor
 from winnow.pipeline.providers import provider_of
 from winnow.providers.chosen import parse_extractor
 from winnow.providers.factory import provider_of_settings
 from winnow.providers.rules import RuleExtractor
-from winnow.storage.channels import is_local_only
+from winnow.storage.channels import is_local_only, private_offers
 from winnow.storage.messages import private_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from decimal import Decimal
 
     from winnow.domain.knowledge import Extraction, Extractor, Window
@@ -122,16 +122,28 @@ class Extractors:
         def price_usd(tokens: int, output_tokens: int) -> Decimal | None:
             return tariff.chat_price_usd(provider.kind.value, model, provider.id, tokens, output_tokens)
 
-        async def private(ids: Sequence[int]) -> set[int]:
-            return await private_messages(self.database, ids)
-
         remote = is_remote_provider(provider)
         return ModelExtractor(
             model=self.make(provider, model),
             is_remote=remote,
             mask_contacts=self.settings.mask_contacts,
             price_usd=price_usd,
-            private=private if remote else None,
+            may_leave=self._may_leave if remote else None,
+        )
+
+    async def _may_leave(self, window: Window) -> Window:
+        """The window without atoms and topics that a local-only channel has a part in.
+
+        Raises:
+            Transient: its own channel is local-only by now.
+        """
+        if await private_messages(self.database, [one.id for one in (*window.context, *window.messages)]):
+            raise Transient("its channel was marked local-only meanwhile; its messages are read without this model")
+        atoms, topics = await private_offers(self.database, [atom.id for atom in window.known], window.topics)
+        return replace(
+            window,
+            known=tuple(atom for atom in window.known if atom.id not in atoms),
+            topics=tuple(name for name in window.topics if name not in topics),
         )
 
     async def _provider(self, name: str) -> Provider:
