@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Up to so many atoms of a channel or an author are looked up first and then filtered; of more, each atom is asked.
 FEW = 10_000
 # A cursor: what it may hold is right, so that its description says all there is to it.
-TOKEN = r"([0-9]{1,15})_(none|-?[0-9]{1,16})_(0\.[0-9]{12}|1\.0{12})"
+CURSOR = r"([0-9]{1,15})_(none|-?[0-9]{1,16})_(0\.[0-9]{12}|1\.0{12})"
 EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
@@ -138,7 +138,7 @@ class Place:
         Raises:
             InvalidInput: it has not.
         """
-        found = re.fullmatch(TOKEN, token, re.ASCII)
+        found = re.fullmatch(CURSOR, token, re.ASCII)
         if found is None:
             raise InvalidInput("cursor: give it a page's `next_cursor`, as it came")
         identity, said, sure = found.groups()
