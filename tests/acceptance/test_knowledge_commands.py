@@ -76,6 +76,17 @@ async def test_what_is_known_is_shown_to_people_and_programs(own: Program, world
     assert whole.json["superseded_by"] == world.atoms["postgres"]
 
 
+async def test_a_search_is_narrowed(own: Program, world: World) -> None:
+    everywhere, here, nowhere = own.run_in_turn(
+        Call("search", "redis", "--json"),
+        Call("search", "redis", "--author", "Ben", "--kind", "messages", "--json"),
+        Call("search", "redis", "--since", "2026-03-03"),
+    )
+    assert len(everywhere.json["hits"]) > 1
+    assert [hit["message"]["id"] for hit in here.json["hits"]] == [world.messages["why"]]
+    assert "nothing found" in nowhere.out
+
+
 async def test_empty_lists_and_slips_say_what_to_do(own: Program, world: World) -> None:
     nothing, unknown, topic, moment, atom = own.run_in_turn(
         Call("questions", "--channel", "#nobody"),

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from plugins.knowing import World
     from winnow.storage.engine import Database
 
-HOSTILE = "# [x](javascript:alert(1)) <img src=x onerror=alert(1)> ![p](http://t.example/p.png) \u202e`code` \x1b[2J\n\n- item"
+HOSTILE = (
+    "# [x](javascript:alert(1)) <img src=x onerror=alert(1)> ![p](http://t.example/p.png) "
+    "\u202e`code` \x1b[2J\n\n- item"
+)
 
 
 async def text_of(database: Database, **values: Any) -> str:
