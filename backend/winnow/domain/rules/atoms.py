@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from winnow.domain.knowledge import AtomType
 from winnow.domain.rules.cues import find_cue, pattern_of
 from winnow.domain.rules.cues_en import ENGLISH_PHRASES
-from winnow.domain.rules.findings import Finding, statement
+from winnow.domain.rules.findings import Finding, lines_after, statement
 from winnow.domain.rules.grades import EXPLICIT, FAIR, NOTED, STRONG
 from winnow.domain.rules.questions import is_question, question_confidence
 from winnow.domain.rules.reader import same_person
@@ -186,6 +186,8 @@ def _taken_up(lines: list[Line], line: Line, by_line: dict[int, Finding]) -> lis
     if not decides and not takes:
         return []
     for earlier in reversed(lines[max(0, line.index - _ANTECEDENT_LINES) : line.index]):
+        if earlier.span.message.conversation != line.span.message.conversation:
+            continue
         if earlier.noise or earlier.mark is not None or len(content_words(earlier.text)) < _MIN_CONTENT_WORDS:
             continue
         known = by_line.get(earlier.index)
@@ -225,7 +227,7 @@ def _weigh_reactions(lines: list[Line], finding: Finding) -> None:
     agreeing: dict[str, Line] = {}
     sure = finding.confidence >= NOTED
     last = max(span.position for span in finding.spans)
-    for line in lines[finding.line + 1 : finding.line + 1 + _AGREEMENT_LINES]:
+    for line in lines_after(lines, lines[finding.line], _AGREEMENT_LINES):
         if line.mark is not None:
             break
         if line.noise or line.span.position <= last or line.speaker == finding.speaker or line.continues:

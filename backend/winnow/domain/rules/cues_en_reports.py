@@ -33,6 +33,7 @@ REPORT_CUES: tuple[CueRow, ...] = (
             r"\bfixed\b",
             r"\bif\b",
             r"\bshould (?:raise|throw)\b",
+            r"\bstop(?:s|ped)? (?:working|running) (?:on|for|with|at)\b",
             r"\b(?:raise|throw) (?:an? )?\w{1,30}(?:error|exception)",
         ),
     ),
@@ -60,13 +61,12 @@ REPORT_CUES: tuple[CueRow, ...] = (
                 r"\b(?:downgrad(?:e|ed|ing)|revert(?:ed|ing)?|roll(?:ed|ing)? back|upgrad(?:ed|ing)|reinstall(?:ed|ing)?) "
                 r"(?:\S{1,20} ){0,3}(?:to|fixed|solved|worked|helped)\b"
             ),
-            r"\b(?:i|we) (?:\w{1,10} )?ended up (?:\w{1,12} )?\w{2,14}ing\b",
         ),
         unless=(r"\bif\b", r"n't (?:work|help|fix|solve)", r"\bnot (?:work|help|fix|solve)"),
     ),
     CueRow(
         AtomType.SOLUTION,
-        WEAK,
+        CANDIDATE,
         says=(
             (
                 r"\byou can (?:just |also |always |simply |now |either |then )?(?:use|run|set|try|install|add|replace|remove|"
@@ -94,7 +94,7 @@ REPORT_CUES: tuple[CueRow, ...] = (
     ),
     CueRow(
         AtomType.REQUIREMENT,
-        WEAK,
+        CANDIDATE,
         says=(
             r"\b(?:it )?would be (?:really |very |so |a )?(?:nice|great|awesome|good|useful|helpful|cool|ideal|wonderful|interesting)\b",
             r"\bsupport (?:for|of) \S{2,30} (?:would|is|should)\b",
@@ -113,7 +113,6 @@ REPORT_CUES: tuple[CueRow, ...] = (
             r"\b(?:has|have|had|having) (?:something|nothing|anything|to) (?:to )?do with\b",
             r"\b(?:i|we) (?:suspect|confirmed?|verified|investigated|debugged|tracked (?:it|this) down|narrowed (?:it|this) down)\b",
             r"\bthe (?:culprit|cause|root of|explanation)\b",
-            r"\bthat(?:'s| is) (?:why|because)\b",
         ),
         unless=(r"\bif\b", r"\?$"),
     ),
@@ -125,6 +124,16 @@ REPORT_CUES: tuple[CueRow, ...] = (
             r"\b(?:i|we) (?:just |have |also |then )?(?:checked|tested|tried|ran|compared|measured|looked at|upgraded|installed)\b",
         ),
         unless=(r"\bif\b", r"\blooks (?:good|great|fine)\b"),
+    ),
+    CueRow(
+        AtomType.PATTERN,
+        MODEST,
+        says=(
+            r"\b(?:every|each) time (?:we|i|you|it|the|they|there|somebody|someone|a)\b",
+            r"\b(?:we|it|this|they|i) (?:always|keeps?|constantly|repeatedly|regularly|tends? to) (?:\w{2,14}ing|fails?|breaks?|happens?|crash\w{0,2}|forgets?)\b",
+            r"\b(?:again and again|over and over|for the (?:second|third|fourth|fifth|nth) time|as (?:usual|always),|happens (?:every|whenever|each))\b",
+        ),
+        unless=(r"\?$", r"\bif\b"),
     ),
     CueRow(
         AtomType.ACTION,

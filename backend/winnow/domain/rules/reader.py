@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from winnow.domain.rules.signs import CONTINUATION, LABEL, MARKS, Mark, is_bot_line, parse_mark, vote_of
+from winnow.domain.rules.signs import CONTINUATION, LABEL, Mark, is_bot_line, opening_mark, parse_mark, vote_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -197,7 +197,7 @@ def _label(text: str, start: int, end: int) -> tuple[str, int] | None:
     match = LABEL.match(text, start, end)
     if match is None or match.group(1).casefold() in _NOT_NAMES:
         return None
-    if any(pattern.match(text, start, end) for _, pattern in MARKS):
+    if opening_mark(text, start, end) is not None:
         return None
     return match.group(1), match.end()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -87,8 +88,15 @@ class _Ballot:
 
 
 def find_voted(lines: Sequence[Line]) -> list[Finding]:
-    """Decisions by vote: a statement that several people then vote for, in the same conversation where one is told."""
-    talk = [line for line in lines if not line.noise]
+    """Decisions by vote: a statement that several people then vote for in the same conversation."""
+    talks: defaultdict[int, list[Line]] = defaultdict(list)
+    for line in lines:
+        if not line.noise:
+            talks[line.span.message.conversation].append(line)
+    return _findings(list(lines), [ballot for talk in talks.values() for ballot in _ballots(talk)])
+
+
+def _ballots(talk: Sequence[Line]) -> list[_Ballot]:
     ballots: list[_Ballot] = []
     marked = -_MARKED_REACH - 1
     for place, line in enumerate(talk):
@@ -105,8 +113,7 @@ def find_voted(lines: Sequence[Line]) -> list[Finding]:
         if ballot is not None:
             ballot.votes[line.speaker] = (vote, line)
             ballot.last = place
-    ballots += _out_of_sight(talk, ballots)
-    return _findings(list(lines), ballots)
+    return ballots + _out_of_sight(talk, ballots)
 
 
 def _out_of_sight(talk: Sequence[Line], ballots: list[_Ballot]) -> list[_Ballot]:
