@@ -92,7 +92,11 @@ async def run(options: Options) -> list[Table]:
     """Reliability on what it was made with, and on threads (and, finally, meetings) that it was not."""
     note = "Types with labels: " + ", ".join(sorted(kind.value for kind in AtomType if kind in seen_types())) + "."
     return [
-        table("confidence and precision, odd threads and years: made with these", seen(options, odd=True, graded=False), note),
+        table(
+            "confidence and precision, odd threads and years: made with these",
+            seen(options, odd=True, graded=False),
+            note,
+        ),
         table(
             "confidence and precision, even threads" + (" and years" if options.final else "") + ": held out",
             seen(options, odd=False, graded=False),
@@ -103,9 +107,7 @@ async def run(options: Options) -> list[Table]:
 
 def seen_types() -> frozenset[AtomType]:
     """Those that there are labels for."""
-    return frozenset(
-        {AtomType.PROBLEM, AtomType.SOLUTION, AtomType.REQUIREMENT, AtomType.INSIGHT, AtomType.DECISION}
-    )
+    return frozenset({AtomType.PROBLEM, AtomType.SOLUTION, AtomType.REQUIREMENT, AtomType.INSIGHT, AtomType.DECISION})
 
 
 def main() -> None:

@@ -40,9 +40,7 @@ async def run(options: Options) -> list[Table]:
     async with stage(("worker",), ("sweeper",), extraction_quiet_seconds=1) as made:
         started = time.perf_counter()
         for path in paths:
-            await import_files(
-                made.winnow.units, path, How(timezone=UTC, channel=path.stem), tick=lambda _: None
-            )
+            await import_files(made.winnow.units, path, How(timezone=UTC, channel=path.stem), tick=lambda _: None)
         await made.winnow.units.drain()
         stored = time.perf_counter() - started
         say(f"meetings_end_to_end: stored after {stored:.1f} s")
@@ -51,7 +49,17 @@ async def run(options: Options) -> list[Table]:
         counts = await _counts(made)
     table = Table(
         title=f"{len(paths)} meetings end to end: from files to knowledge, real servers, one worker",
-        columns=("messages", "stored after, s", "extracted after, s", "embedded after, s", "messages/s to extracted", "atoms", "hidden atoms", "topics", "runs not done"),
+        columns=(
+            "messages",
+            "stored after, s",
+            "extracted after, s",
+            "embedded after, s",
+            "messages/s to extracted",
+            "atoms",
+            "hidden atoms",
+            "topics",
+            "runs not done",
+        ),
         notes=["Extracted: no message waits for a run. The worker scores, links, extracts and embeds all the while."],
     )
     messages, _, active, atoms, topics, not_done, _ = counts

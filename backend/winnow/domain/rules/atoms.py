@@ -46,6 +46,7 @@ _GAIN, _LOSS = 0.12, 0.2
 _MAX_GAINS = 2
 
 _VAGUE = re.compile(r"(?:that|this|it|they|those|these|he|she|which|there)\b", re.IGNORECASE)
+_WHICH = re.compile(r"which\b", re.IGNORECASE)
 _DOES_IT = re.compile(
     r"(?:ok(?:ay)?|yes|yeah|sure|right|agreed|alright|fine|good)?[,.!: -]{0,3}(?:so |then )?"
     r"(?:let['\u2019]?s (?:just )?(?:do (?:that|it|this|so)|go (?:for it|with (?:that|it|this))|try (?:that|it))|"
@@ -157,7 +158,8 @@ def _finding(lines: list[Line], line: Line, sentence: Span, kind: AtomType, conf
     said = content_words(sentence.text)
     if len(said) < (_MIN_ACTION_WORDS if kind is AtomType.ACTION else _MIN_CONTENT_WORDS):
         return None
-    if _VAGUE.match(without_fillers(sentence.text)):
+    opening = without_fillers(sentence.text)
+    if _VAGUE.match(opening) and not (kind is AtomType.QUESTION and _WHICH.match(opening)):
         if len(said) < _VAGUE_WORDS:
             return None
         confidence -= _VAGUE_COST

@@ -20,7 +20,7 @@ REPORT_CUES: tuple[CueRow, ...] = (
                 r"(?:\w{1,12} )?(?:problem|issue|error|bug|trouble|behaviou?r|crash|message)"
             ),
             r"\b(?:same|similar) (?:problem|issue|error|behaviou?r) (?:on|here|with|when|as|for|in)\b",
-            r"\b(?:\w{1,30}(?:error|exception)\b:?|traceback \(most)",
+            r"\w(?:error|exception)\b|\btraceback \(most",
             (
                 r"\b(?:strange|weird|unexpected|wrong|incorrect|odd|inconsistent|garbage) (?:\w{1,14} )?(?:behaviou?rs?|"
                 r"results?|outputs?|values?|messages?|errors?)\b"

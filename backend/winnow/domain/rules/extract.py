@@ -135,9 +135,7 @@ def _links(links: list[FoundLink], kept: list[Finding], became: dict[int, Findin
     return tuple(made[pair] for pair in sorted(made))
 
 
-def _atom(
-    finding: Finding, topics: Mapping[int, str], maps: Mapping[AtomType, tuple[float, float]]
-) -> ExtractedAtom:
+def _atom(finding: Finding, topics: Mapping[int, str], maps: Mapping[AtomType, tuple[float, float]]) -> ExtractedAtom:
     return ExtractedAtom(
         type=finding.type,
         title=finding.title,

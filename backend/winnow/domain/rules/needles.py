@@ -111,7 +111,7 @@ class _Parser:
 
 
 def _key(needle: str) -> str:
-    """The letters that a needle is looked up by: a telling word's first ones, else any."""
+    """The letters that a needle is looked up by: a telling word's first ones, else its own, spaces and all."""
     words = [word for word in _WORD.findall(needle) if len(word) >= WIDTHS[0]]
     plain = [word for word in words if word not in _COMMON]
     best = max(plain or words, key=len, default=needle)

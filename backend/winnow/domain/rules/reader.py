@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from winnow.domain.rules.signs import CONTINUATION, LABEL, Mark, is_bot_line, opening_mark, parse_mark, vote_of
@@ -211,6 +211,7 @@ def _is_name(label: str, names: Iterable[str], *, known_only: bool) -> bool:
     return not known_only and (len(words) == 1 or all(word[0].isupper() for word in words))
 
 
+@lru_cache(maxsize=1024)
 def _name_key(name: str) -> str:
     return "".join(character for character in name.casefold() if character.isalpha())
 
