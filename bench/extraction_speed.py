@@ -17,6 +17,8 @@ from winnow.domain.windows import cut_windows
 if TYPE_CHECKING:
     from bench.tables import Options
 
+    from winnow.domain.knowledge import Window
+
 TARGET = 2_000
 ROUNDS = 3
 
@@ -27,6 +29,8 @@ async def run(options: Options) -> list[Table]:
     talks = [(path.stem, said_in(path)) for path in paths]
     messages = sum(len(said) for _, said in talks)
     best = [float("inf")] * 3
+    windows: list[Window] = []
+    atoms = 0
     for _ in range(options.count(ROUNDS, 1)):
         times = [time.process_time()]
         stored = [(name, as_stored(said, range(len(said)))) for name, said in talks]

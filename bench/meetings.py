@@ -5,9 +5,9 @@ by its date; without it, the chats of `examples/`. Odd years are what the rules 
 even years too, which nobody looked at.
 
 People wrote `RESOLVED: …` and `ACTION: …` into the chats. Those lines are the gold labels, and are taken out. Of
-`PROPOSAL: …` and `Topic: …` the mark is taken away and the words stay. What is left goes the program's whole way: score,
-link, windows, extraction. A found atom is right when it and a label of its type share words (Dice's coefficient of the
-content words at least 0.5) and stand within 40 messages of each other; each label counts once, each atom too.
+`PROPOSAL: …` and `Topic: …` the mark is taken away and the words stay. What is left goes the program's whole way:
+score, link, windows, extraction. A found atom is right when it and a label of its type share words (Dice's coefficient
+of the content words at least 0.5) and stand within 40 messages of each other; each label counts once, each atom too.
 
 "With a proposal or votes": the label's proposal stands within the 60 messages before it (the words alike by the same
 measure), or two people voted within the 15 before it. Recall is of those labels; an atom that is right by a label of
@@ -122,7 +122,7 @@ def measure(paths: Iterable[Path], *, graded: bool = False) -> Meetings:
         for kind, known in total.judged.items():
             atoms = [atom for atom in read.atoms if atom.type is kind]
             labels = [label for label in gold if label.type is kind]
-            known += judge(atoms, labels)
+            known.extend(judge(atoms, labels))
             if kind is AtomType.ACTION:
                 total.noticed += sum(is_noticed(label, atoms) for label in labels)
     return total
@@ -220,8 +220,8 @@ def top_and_actions(title: str, measured: Meetings) -> Table:
 
 
 NOTE = (
-    "The surest tenth: of all decisions that were found, hidden candidates among them. Target: 0.8 or more. Actions are "
-    f"too few for shares; noticed: labels with any action within {NEARBY} messages, whatever its words."
+    "The surest tenth: of all decisions that were found, hidden candidates among them. Target: 0.8 or more. Actions "
+    f"are too few for shares; noticed: labels with any action within {NEARBY} messages, whatever its words."
 )
 
 

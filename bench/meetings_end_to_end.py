@@ -40,7 +40,7 @@ async def run(options: Options) -> list[Table]:
     async with stage(("worker",), ("sweeper",), extraction_quiet_seconds=1) as made:
         started = time.perf_counter()
         for path in paths:
-            await import_files(made.winnow.units, path, How(timezone=UTC, channel=path.stem), tick=lambda _: None)
+            await import_files(made.winnow.units, [path], How(timezone=UTC, channel=path.stem), tick=lambda _: None)
         await made.winnow.units.drain()
         stored = time.perf_counter() - started
         say(f"meetings_end_to_end: stored after {stored:.1f} s")
@@ -77,13 +77,16 @@ async def _counts(made: Stage) -> tuple[int, ...]:
 
 async def _until(made: Stage, started: float, *, column: int) -> float:
     """Seconds from the start until a count is 0, after it was looked at twice."""
-    quiet = 0
-    while quiet < 2:
+    done = None
+    while True:
         made.children.raise_if_fallen()
         seconds = time.perf_counter() - started
         if seconds > LIMIT_SECONDS:
             raise TimeoutError(f"not done after {LIMIT_SECONDS} s: {await _counts(made)}")
-        quiet = quiet + 1 if (await _counts(made))[column] == 0 else 0
-        if quiet < 2:
-            await asyncio.sleep(LOOK_SECONDS)
-    return seconds
+        if (await _counts(made))[column]:
+            done = None
+        elif done is not None:
+            return done
+        else:
+            done = seconds
+        await asyncio.sleep(LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""People mark what they say in many ways: with colons, bold, in brackets, by hashtag, with an open box; in Russian too."""
+"""People mark what they say in many ways: with colons, bold, in brackets, by hashtag, with an open box."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""From how telling a sign is to how often it is right: a map for each type that people's labels could be had for.
+"""From how telling a sign is to how often it is right: a map for each type that people have labelled.
 
-Made by `python -m bench.calibration --data FOLDER`: logistic, so that the surer stays the surer, on meetings of odd years
-and issue threads with odd numbers. Types that are not here have no labels to be measured by: their confidence is as
+Made by `python -m bench.calibration --data FOLDER`: logistic, so that the surer stays the surer, on meetings of odd
+years and issue threads with odd numbers. Types that are not here have no labels to be measured by: their confidence is as
 graded. So is an explicit mark's.
 """
 

@@ -59,9 +59,10 @@ def filled(alternatives: Sequence[str], phrases: Mapping[str, str]) -> list[str]
     """A table's alternatives as they are searched for."""
     made = []
     for alternative in alternatives:
+        whole = alternative
         for name, phrase in phrases.items():
-            alternative = alternative.replace(f"<{name}>", phrase)
-        made.append(alternative.replace("'", "['\u2019]"))
+            whole = whole.replace(f"<{name}>", phrase)
+        made.append(whole.replace("'", "['\u2019]"))
     return made
 
 
