@@ -32,15 +32,17 @@ from winnow.pipeline.embedders import (
 from winnow.pipeline.estimate import Asked
 from winnow.pipeline.examine import Examining
 from winnow.pipeline.examine_model import ExaminingModel
-from winnow.pipeline.extract import Extracting
+from winnow.pipeline.extract import Extracting, always
 from winnow.pipeline.metering import Meter, NotedEmbedder, NotedLanguageModel
 from winnow.pipeline.overview import Overviewing
 from winnow.pipeline.providers import Registry
+from winnow.pipeline.request_extraction import Requesting
 from winnow.pipeline.score import Scoring
 from winnow.pipeline.score_by_model import ModelScorer, scorer_of
 from winnow.pipeline.search import Searching
 from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
+from winnow.pipeline.windowing import limits_of
 from winnow.providers.factory import (
     build_catalogue,
     is_own_service,
@@ -268,14 +270,18 @@ class Winnow:
     def extracting(self) -> Extracting:
         """For extracting knowledge in this process."""
         return Extracting(
+            database=self.database,
             units=self.units,
             store=self.extractions,
-            extractor=RuleExtractor(),
+            extractor_for=always(RuleExtractor()),
             lease_seconds=self.settings.lease_seconds,
-            window_messages=self.settings.window_messages,
-            window_context=self.settings.window_context,
+            limits=limits_of(self.settings),
             rules=self.score_rules,
         )
+
+    def requesting(self) -> Requesting:
+        """For asking for extractions by hand, and for runs."""
+        return Requesting(database=self.database, units=self.units, dispatcher=self.dispatcher)
 
     def searching(self) -> Searching:
         """For searches."""

@@ -176,6 +176,10 @@ class MessageNotFound(InvalidInput):
     """There is no such message."""
 
 
+class RunNotFound(InvalidInput):
+    """There is no such run of extraction."""
+
+
 class ChannelNotFound(InvalidInput):
     """There is no such channel."""
 

@@ -144,10 +144,17 @@ class Settings(BaseSettings):
     scorer: str = Field("rules", description="`rules`, or the model that scores: `ollama:MODEL`, `openai:MODEL`.")
 
     # extraction
-    extraction_threshold: int = Field(10, ge=1, description="Unclaimed messages in a channel that start an extraction.")
-    extraction_quiet_seconds: Seconds = Field(180, description="A channel this long quiet is extracted below it, too.")
-    window_messages: int = Field(60, ge=1, le=200, description="Messages in one extraction window.")
+    extraction_threshold: int = Field(
+        10, ge=1, description="Waiting messages of a conversation that start an extraction."
+    )
+    extraction_quiet_seconds: Seconds = Field(
+        180, description="A conversation this long quiet is extracted below it, too."
+    )
+    window_messages: int = Field(25, ge=1, le=200, description="Messages in one extraction window.")
     window_context: int = Field(8, ge=0, le=50, description="Earlier messages shown to the extractor beside them.")
+    window_tokens: int = Field(
+        3000, ge=100, le=200_000, description="About how many tokens (4 bytes each) of messages are in one window."
+    )
 
     # search
     vector_weight: float = Field(0.4, ge=0, le=10, description="Weight of the vector arm against full text (1).")

@@ -123,7 +123,7 @@ def test_extraction_is_to_be_had_by_hand(http: httpx.Client) -> None:
     channel = f"#hand-{uuid4().hex[:8]}"
     ids = http.post(MESSAGES, json=[message(channel, 1, "We decided to keep the Wombat cache.")]).json()["ids"]
     sent = http.post("/api/v1/knowledge/extract", json={"message_ids": ids})
-    assert (sent.status_code, sent.json()) == (202, {"rows": 1, "tasks": 1})
+    assert (sent.status_code, sent.json()) == (202, {"rows": 1, "tasks": 1, "again": 0, "left_out": 0})
     eventually(lambda: http.get(MESSAGES, params={"channel": channel}).json(), "it is stored")
 
     def found() -> bool:
@@ -132,7 +132,7 @@ def test_extraction_is_to_be_had_by_hand(http: httpx.Client) -> None:
 
     eventually(found, "the atom of the message")
     nothing = http.post("/api/v1/knowledge/extract", json={"channel": channel})
-    assert nothing.json() == {"rows": 0, "tasks": 0}
+    assert nothing.json() == {"rows": 0, "tasks": 0, "again": 0, "left_out": 0}
 
 
 def test_a_backfill_embeds_what_has_no_vector(winnow: Program, http: httpx.Client) -> None:

@@ -19,6 +19,7 @@ from winnow.pipeline.ingest import ingest
 from winnow.pipeline.sweep import Sweeper
 from winnow.storage.channels import Choice, list_channels
 from winnow.storage.messages import Fate
+from winnow.storage.runs import Wanted, waiting_messages
 
 if TYPE_CHECKING:
     import asyncpg
@@ -68,13 +69,15 @@ async def test_a_channel_for_searching_is_not_extracted_until_it_is_again(
     channelling: Channelling, extracting: Extracting, sql: asyncpg.Connection
 ) -> None:
     ids = await add_messages(sql, ["one", "two"])
-    due = {"threshold": 1, "quiet_seconds": 0, "most": 10, "failed_pause_seconds": 0}
+    due = {"threshold": 1, "quiet_seconds": 0, "failed_pause_seconds": 0}
     for mode in (ChannelMode.SEARCH, ChannelMode.OFF):
         await set_channel(channelling, "test", "#team", Choice(mode=mode))
         assert await extracting.store.due(**due) == []
-        assert await extracting.store.unclaimed_ids(channel=None, limit=9) == []
+        assert await waiting_messages(extracting.database, Wanted(), limit=9) == []
+        assert await sql.fetchval("SELECT bool_and(parked) FROM extraction_queue")
         assert await extract_knowledge(extracting, ids, lane=Lane.LIVE) == Extracted()
     await set_channel(channelling, "test", "#team", Choice(mode=ChannelMode.ON))
+    assert not await sql.fetchval("SELECT bool_or(parked) FROM extraction_queue")
     assert (await extract_knowledge(extracting, ids, lane=Lane.LIVE)).messages == 2
 
 

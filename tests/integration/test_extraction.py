@@ -9,12 +9,13 @@ import pytest
 
 from plugins.extraction import NOTHING, an_atom_a_message, atom, left, numbers
 from plugins.pipeline import SteeredExtractor, add_messages, incoming
-from winnow.domain.jobs import EmbedJob, Kind, Lane
+from winnow.domain.jobs import Asked, EmbedJob, Kind, Lane
 from winnow.domain.knowledge import ExtractedLink, Extraction, LinkType
 from winnow.errors import ModelNotFound, Permanent, ProviderUnavailable, QueueUnavailable
-from winnow.pipeline.extract import Extracted, extract_knowledge
+from winnow.pipeline.extract import Extracted, always, extract_knowledge
 from winnow.pipeline.ingest import ingest
 from winnow.providers.rules import RuleExtractor
+from winnow.storage.runs import Wanted, waiting_messages
 from winnow.storage.status import knowledge_counts
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ async def test_the_built_in_extractor_s_quotes_are_the_messages_own_words(
     extracting: Extracting, units: UnitsOfWork, sql: asyncpg.Connection
 ) -> None:
     stored = await ingest(units, [incoming(number, text) for number, text in enumerate(TALK)], lane=Lane.LIVE)
-    tools = replace(extracting, extractor=RuleExtractor())
+    tools = replace(extracting, extractor_for=always(RuleExtractor()))
     assert (await extract_knowledge(tools, stored.ids, lane=Lane.LIVE)).atoms > 0
     evidence = await sql.fetch("SELECT e.*, m.text FROM atom_evidence e JOIN messages m ON m.id = e.message_id")
     assert evidence
@@ -258,8 +259,11 @@ async def test_what_fails_too_often_is_left_aside_and_still_given_to_who_asks(
     assert await due(extracting) == [good]
     counts = await knowledge_counts(database)
     assert (counts.messages_waiting, counts.messages_in_hand, counts.messages_failed) == (1, 0, 1)
-    assert await extracting.store.unclaimed_ids(channel=None, limit=10) == [poison, good], "by hand: all"
+    found = await waiting_messages(database, Wanted(), limit=10)
+    assert [one.ids for one in found] == [(poison, good)], "by hand: all"
     extractor.during = None
+    sweeper_s = await extract_knowledge(extracting, [poison], lane=Lane.LIVE, asked=Asked.QUIET)
+    assert sweeper_s == Extracted(), "a task of the sweeper's that comes late"
     assert await extract_knowledge(extracting, [poison], lane=Lane.LIVE) == Extracted(done=1, messages=1)
     assert (await knowledge_counts(database)).messages_failed == 0
 
@@ -269,7 +273,7 @@ async def _refuse(_window: Window) -> None:
 
 
 async def due(extracting: Extracting) -> list[int]:
-    found = await extracting.store.due(threshold=1, quiet_seconds=0, most=10, failed_pause_seconds=0)
+    found = await extracting.store.due(threshold=1, quiet_seconds=0, failed_pause_seconds=0)
     return [row for channel in found for row in channel.ids]
 
 

@@ -164,7 +164,7 @@ async def test_noise_whose_linking_was_lost_is_found_again(
     await write_scores(database, [StoredScore(id=one.id, text=one.text, score=model_score(0.0)) for one in read])
     await sql.execute("UPDATE messages SET received_at = now() - interval '1 hour'")
     assert await unjudged_messages(database, age_seconds=30, limit=10) == ids
-    assert await ExtractionStore(database).unclaimed(ids) == []
+    assert await ExtractionStore(database).unclaimed(ids, by_hand=True) == []
     await score_messages(scoring, ids)
     assert await sql.fetchval("SELECT count(*) FROM extraction_queue") == 0
 

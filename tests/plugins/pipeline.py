@@ -22,8 +22,9 @@ from winnow.domain.knowledge import Extraction
 from winnow.domain.messages import IncomingMessage
 from winnow.domain.spaces import EmbedderIdentity
 from winnow.pipeline.embed import Embedding
-from winnow.pipeline.extract import Extracting
+from winnow.pipeline.extract import Extracting, always
 from winnow.pipeline.spaces import Spaces
+from winnow.pipeline.windowing import Limits
 from winnow.providers.base import EmbeddingResult
 from winnow.servers import Servers
 from winnow.settings import Settings
@@ -137,6 +138,7 @@ class SteeredExtractor:
     windows: list[Window] = field(default_factory=list)
     name: str = "steered"
     version: str = "1"
+    wants_known: bool = False
 
     async def extract(self, window: Window) -> Extraction:
         self.windows.append(window)
@@ -205,12 +207,12 @@ def extractor() -> SteeredExtractor:
 def extracting(units: UnitsOfWork, database: Database, extractor: SteeredExtractor) -> Extracting:
     """What extraction needs, over `extractor`."""
     return Extracting(
+        database=database,
         units=units,
         store=ExtractionStore(database),
-        extractor=extractor,
+        extractor_for=always(extractor),
         lease_seconds=30,
-        window_messages=10,
-        window_context=2,
+        limits=Limits(messages=10, context=2, tokens=3000),
     )
 
 
@@ -234,8 +236,12 @@ async def add_messages(
     channel: str = "#team",
     hours_ago: float = 1,
     judged: bool = True,
+    conversation: int | None = None,
 ) -> list[int]:
-    """Messages stored an hour ago, scored and linked if `judged`, and queued for extraction; returns their ids."""
+    """Messages stored an hour ago, and queued; returns their ids.
+
+    If `judged` they are scored, and one conversation: a new one, or the one that this message began.
+    """
     async with sql.transaction():
         rows = await sql.fetch(
             """
@@ -260,7 +266,9 @@ async def add_messages(
         ids = [row["id"] for row in rows]
         if judged:
             await sql.execute(
-                "INSERT INTO message_threads (message_id, conversation_id) SELECT i, i FROM unnest($1::bigint[]) i", ids
+                "INSERT INTO message_threads (message_id, conversation_id) SELECT i, $2 FROM unnest($1::bigint[]) i",
+                ids,
+                conversation or (ids[0] if ids else None),
             )
     return ids
 

@@ -23,6 +23,7 @@ from winnow.api.problems import PROBLEM_RESPONSE, add_error_handlers, problem
 from winnow.api.providers import add_provider_routes
 from winnow.api.readiness import Readiness
 from winnow.api.requests import LoopbackNames, RequestLog
+from winnow.api.runs import add_run_routes
 from winnow.api.storing import MakeUp, store_many, store_one
 from winnow.api.usage import add_usage_routes
 from winnow.api.usage_schemas import estimate_out
@@ -33,7 +34,6 @@ from winnow.domain.messages import MessageState, storable
 from winnow.pipeline.estimate import estimate
 from winnow.pipeline.intake import Intake
 from winnow.pipeline.overview import overview
-from winnow.pipeline.request_extraction import request_extraction
 from winnow.pipeline.search import MOST_QUERY_CHARACTERS, search
 from winnow.storage.keys import KeyStore
 from winnow.storage.messages import list_messages
@@ -87,6 +87,7 @@ def create_app(winnow: Winnow) -> FastAPI:
     _add_knowledge_routes(app, winnow)
     _add_work_routes(app, winnow)
     add_embedding_routes(app, winnow)
+    add_run_routes(app, winnow)
     add_usage_routes(app, winnow)
     add_model_routes(app, winnow)
     add_provider_routes(app, winnow)
@@ -169,18 +170,6 @@ def _add_work_routes(app: FastAPI, winnow: Winnow) -> None:
         return await idempotency.answer(request, idempotency_key, work)
 
     add_message_routes(app, winnow, intake)
-
-    @app.post(
-        "/api/v1/knowledge/extract",
-        summary="Extract now",
-        status_code=HTTPStatus.ACCEPTED,
-    )
-    async def extract(body: schemas.ExtractIn) -> schemas.AcceptedOut:
-        ids = body.message_ids
-        if ids is None:
-            ids = await winnow.extractions.unclaimed_ids(channel=body.channel, limit=schemas.MOST_IDS)
-        tasks = await request_extraction(winnow.dispatcher, ids)
-        return schemas.AcceptedOut(rows=len(ids), tasks=tasks)
 
     @app.post(
         "/api/v1/embeddings/backfill",

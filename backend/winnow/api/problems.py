@@ -20,6 +20,7 @@ from winnow.errors import (
     MessageNotFound,
     ProviderConflict,
     ProviderNotFound,
+    RunNotFound,
     SetupFault,
     Transient,
     WinnowError,
@@ -72,7 +73,7 @@ async def _winnow_error(_request: Request, error: Exception) -> JSONResponse:
 
 def problem_of(error: WinnowError) -> JSONResponse:
     """The answer to a request that ended in this error."""
-    if isinstance(error, ProviderNotFound | MessageNotFound | ChannelNotFound):
+    if isinstance(error, ProviderNotFound | MessageNotFound | ChannelNotFound | RunNotFound):
         return problem(HTTPStatus.NOT_FOUND, str(error))
     if isinstance(error, ProviderConflict | ChangeRefused):
         return problem(HTTPStatus.CONFLICT, str(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import uuid4
 
 from pydantic import (
@@ -201,38 +201,6 @@ class StoredOut(BaseModel):
     edited: int = 0
     ids: list[int | None]
     refused: list[RefusedOut] = Field(default_factory=list)
-
-
-class ExtractIn(GivenIn):
-    """Which messages to extract from: these ids, or all unclaimed ones, of one channel or of all."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {"channel": "backend"},
-            "not": {
-                "properties": {"message_ids": {"type": "array"}, "channel": {"type": "string"}},
-                "required": ["message_ids", "channel"],
-            },
-        },
-    )
-
-    message_ids: list[Id] | None = Field(None, max_length=MOST_IDS)
-    channel: Name | None = None
-
-    @model_validator(mode="after")
-    def _one_choice(self) -> Self:
-        if self.message_ids is not None and self.channel is not None:
-            raise ValueError("give message_ids or channel, not both")
-        return self
-
-
-class AcceptedOut(BaseModel):
-    """Work that was sent to the workers: rows, in so many tasks."""
-
-    model_config = ConfigDict(json_schema_extra={"example": {"rows": 312, "tasks": 2}})
-
-    rows: int
-    tasks: int
 
 
 class BackfillIn(GivenIn):

@@ -8,12 +8,14 @@ from winnow.cli import (
     backfilling,
     channels,
     doctor,
+    extracting,
     failed,
     forget,
     importing,
     keys,
     model,
     providers,
+    runs,
     serving,
     setup,
     showing,
@@ -34,6 +36,8 @@ serving.add_commands(app)
 setup.add_commands(app)
 importing.add_commands(app)
 using.add_commands(app)
+extracting.add_commands(app)
+app.add_typer(runs.app, name="runs", rich_help_panel="Use")
 backfilling.add_commands(app)
 usage.add_commands(app)
 doctor.add_commands(app)

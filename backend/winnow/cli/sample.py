@@ -19,9 +19,10 @@ from winnow.cli.render import show_answer, show_atom, show_facts
 from winnow.errors import InvalidInput, WinnowError
 from winnow.pipeline.import_files import How, import_files
 from winnow.pipeline.overview import overview
-from winnow.pipeline.request_extraction import request_extraction
+from winnow.pipeline.request_extraction import request_by_hand
 from winnow.pipeline.search import search
 from winnow.settings import default_data_dir
+from winnow.storage.runs import Wanted
 from winnow.storage.search import list_atoms
 
 if TYPE_CHECKING:
@@ -78,8 +79,7 @@ async def run_sample(winnow: Winnow, console: Console, url: str | None) -> None:
 
 async def _extract_the_rest(winnow: Winnow) -> None:
     """The sweeper takes channels from ten unclaimed messages on, or quiet ones; a newcomer should not wait for that."""
-    ids = await winnow.extractions.unclaimed_ids(channel=None, limit=EVERYTHING)
-    await request_extraction(winnow.dispatcher, ids)
+    await request_by_hand(winnow.requesting(), Wanted(), again=False, limit=EVERYTHING)
 
 
 async def _follow(winnow: Winnow, console: Console) -> Overview:

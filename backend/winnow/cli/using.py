@@ -22,7 +22,6 @@ from winnow.domain.jobs import Kind
 from winnow.embedded.postgres import programs_folder
 from winnow.errors import EmbeddedServerFailed, InvalidInput, SetupFault
 from winnow.pipeline.overview import overview
-from winnow.pipeline.request_extraction import request_extraction
 from winnow.pipeline.search import search
 from winnow.servers import servers_for
 from winnow.storage.engine import libpq_variables
@@ -36,14 +35,12 @@ if TYPE_CHECKING:
     from winnow.settings import Settings
 
 SOME_FAILED = 1
-MOST_EXTRACTED = 100_000
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds them to the program."""
     app.command("search", rich_help_panel="Use")(search_command)
     app.command("status", rich_help_panel="Use")(status_command)
-    app.command("extract", rich_help_panel="Use")(extract_command)
     app.command("migrate", rich_help_panel="Maintain")(migrate_command)
     app.command(
         "psql", rich_help_panel="Maintain", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
@@ -115,29 +112,6 @@ def status_command(
             print_json(status_out(state).model_dump(mode="json"))
         else:
             show_overview(console, state)
-
-    run(main)
-
-
-def extract_command(
-    channel: Annotated[str | None, typer.Option(help="Only this channel.")] = None,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Extract knowledge now from all messages that no run has read yet, instead of waiting for more of them."""
-    settings = settings_for(data_dir=data_dir)
-
-    async def main() -> None:
-        async with using(settings) as winnow:
-            ids = await winnow.extractions.unclaimed_ids(channel=channel, limit=MOST_EXTRACTED)
-            tasks = await request_extraction(winnow.dispatcher, ids)
-            workers = (await overview(winnow.overviewing())).queue
-        if as_json:
-            print_json({"messages": len(ids), "tasks": tasks})
-            return
-        console.print(f"{len(ids):,} messages in {tasks:,} tasks sent to the workers")
-        if ids and not (workers and workers.workers):
-            console.print("no worker is running; they wait for the next `winnow up` or `winnow worker`")
 
     run(main)
 

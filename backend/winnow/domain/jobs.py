@@ -45,11 +45,26 @@ class ScoreJob:
     ids: tuple[int, ...]
 
 
+class Asked(StrEnum):
+    """Who wanted an extraction: `quiet` and `threshold` are the sweeper's reasons, `hand` and `retry` a person's."""
+
+    QUIET = "quiet"
+    THRESHOLD = "threshold"
+    HAND = "hand"
+    RETRY = "retry"
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person did, who gets also what was left aside."""
+        return self in {Asked.HAND, Asked.RETRY}
+
+
 @dataclass(frozen=True, slots=True)
 class ExtractJob:
     """Extract knowledge from those of these messages that no run has taken yet."""
 
     ids: tuple[int, ...]
+    asked: Asked = Asked.HAND
 
 
 Job = EmbedJob | ScoreJob | ExtractJob

@@ -204,6 +204,11 @@ class Extractor(Protocol):
         """Of its rules or its prompt: another one may find other things in the same words."""
         ...
 
+    @property
+    def wants_known(self) -> bool:
+        """Whether it can make something of `Window.known` and `Window.topics`; else nobody looks for them."""
+        ...
+
     async def extract(self, window: Window) -> Extraction:
         """Everything found in `window.messages`; each atom quotes at least one of them, or is unproven."""
         ...

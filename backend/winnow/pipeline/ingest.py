@@ -64,6 +64,10 @@ async def ingest(units: UnitsOfWork, messages: Sequence[IncomingMessage], *, lan
     That is one transaction, but for the edit of a message that is handed in alone, which takes a second one: new ones
     need only a statement.
 
+    What comes over the bulk lane is not promised to the embedders: the sweeper finds it, and keeps the lane so full
+    that nobody waits for work, and no fuller, so that extraction has its turn. (Where a model scores, its slow tasks
+    would keep the sweeper from it; there it is promised.)
+
     Where `units.rules` are None it is stored without a score: a model gives it one later. Extraction needs no promise:
     the new messages are queued for it, and the sweeper starts it when there are enough. It also finds what a lost
     scoring job left without a score or a conversation.
@@ -77,7 +81,8 @@ async def ingest(units: UnitsOfWork, messages: Sequence[IncomingMessage], *, lan
             stored = await make_edits(work, edits, stored, lane=lane, rules=units.thresholds)
         done = Ingested(tuple(stored))
         work.promise(ScoreJob(done.ids), lane)
-        work.promise(EmbedJob(Kind.MESSAGES, done.ids), lane)
+        if lane is Lane.LIVE or units.rules is None:
+            work.promise(EmbedJob(Kind.MESSAGES, done.ids), lane)
     if edits and alone:
         async with units.begin() as work:
             done = Ingested(tuple(await make_edits(work, edits, stored, lane=lane, rules=units.thresholds)))

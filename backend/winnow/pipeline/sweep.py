@@ -16,7 +16,8 @@ from winnow.pipeline.channels import Channelling, release_private
 from winnow.pipeline.housekeeping import keep_house
 from winnow.pipeline.indexing import mend_indexes
 from winnow.pipeline.remodel import finish_building
-from winnow.pipeline.request_extraction import request_extraction
+from winnow.pipeline.sweep_extraction import ExtractionSweep
+from winnow.storage.channels import park_queue
 from winnow.storage.leadership import leadership
 from winnow.storage.threads import unjudged_messages
 
@@ -37,15 +38,13 @@ log = structlog.get_logger(__name__)
 # As much as the bulk lane is given at a time: enough to keep workers busy, little enough to stay in step with the rows.
 BATCHES_AHEAD = 20
 EXTRACTION_EVERY_SECONDS = 2.0
-MOST_IDS_OF_A_CHANNEL = 2000
 PROMISED_SECONDS = 120.0
 # What was stored so long ago and has no score or no conversation yet: its job is lost, or nobody promised one.
 UNJUDGED_SECONDS = 30.0
 UNJUDGED_EVERY_SECONDS = 10.0
-# Both looks read the whole queue for extraction, where what nobody extracts stays (search-only channels): at most this
-# share of the time.
+# The look for them reads the whole queue for extraction, where what nobody extracts stays (search-only channels): at
+# most this share of the time.
 LOOKS_SHARE = 0.05
-FAILED_PAUSE_SECONDS = 60.0
 TROUBLE_PAUSE_SECONDS = 5.0
 # What was sent and is still not in anybody's hand is sent again after so long; NATS may lose it.
 SENT_SECONDS = 30.0
@@ -99,11 +98,19 @@ class Sweeper:
     _building_at: float = 0.0
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tidied_at: float = 0.0
-    _promised: dict[int, float] = field(default_factory=dict)
     _extraction_at: float = 0.0
     _unjudged_at: float = 0.0
     _judging: dict[int, float] = field(default_factory=dict)
     _trouble: str = ""
+    _extraction: ExtractionSweep = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._extraction = ExtractionSweep(
+            store=self.tools.extractions,
+            dispatcher=self.tools.dispatcher,
+            threshold=self.tools.extraction_threshold,
+            quiet_seconds=self.tools.extraction_quiet_seconds,
+        )
 
     async def sweep_forever(self, stop: asyncio.Event) -> None:
         """Sweeps while it leads, and waits its turn while another copy does, until told to stop.
@@ -130,7 +137,8 @@ class Sweeper:
                 pause, may_wake = self.tools.every_seconds, True
                 await still_leading()
                 try:
-                    await self.sweep()
+                    if await self.sweep() >= BATCHES_AHEAD:
+                        pause = WAKE_PAUSE_SECONDS  # there is more, and the workers are not to wait for it
                     self._trouble = ""
                 except (Transient, SetupFault) as error:
                     self._say(error)
@@ -179,13 +187,15 @@ class Sweeper:
         if time.monotonic() >= self._tidied_at + TIDY_EVERY_SECONDS:
             self._tidied_at = time.monotonic()
             await self.tools.embeddings.tidy()
+            await park_queue(self.tools.database)
             await release_private(
                 Channelling(database=self.tools.database, embeddings=self.tools.embeddings, spaces=self.tools.spaces)
             )
         if time.monotonic() >= self._extraction_at:
             began = time.monotonic()
-            sent += await self._sweep_extraction()
-            self._extraction_at = _next_look(began, EXTRACTION_EVERY_SECONDS)
+            found = await self._extraction.sweep()
+            self._extraction_at = began if found else began + EXTRACTION_EVERY_SECONDS
+            sent += found
         if time.monotonic() >= self._unjudged_at:
             began = time.monotonic()
             sent += await self._sweep_unjudged()
@@ -209,28 +219,6 @@ class Sweeper:
             self._judging |= dict.fromkeys(fresh, now + PROMISED_SECONDS)
             log.info("sweep.scoring", messages=len(fresh))
         return len(jobs)
-
-    async def _sweep_extraction(self) -> int:
-        dead = await self.tools.extractions.fail_dead_runs()
-        if dead:
-            log.warning("sweep.dead_runs", runs=dead)
-        now = time.monotonic()
-        self._promised = {row: until for row, until in self._promised.items() if until > now}
-        sent = 0
-        for due in await self.tools.extractions.due(
-            threshold=self.tools.extraction_threshold,
-            quiet_seconds=self.tools.extraction_quiet_seconds,
-            most=MOST_IDS_OF_A_CHANNEL,
-            failed_pause_seconds=FAILED_PAUSE_SECONDS,
-        ):
-            fresh = tuple(row for row in due.ids if row not in self._promised)
-            few_more = len(fresh) < min(len(due.ids), self.tools.extraction_threshold)
-            if not fresh or few_more:  # a few more than were promised: they wait for company, as any few do
-                continue
-            sent += await request_extraction(self.tools.dispatcher, fresh)
-            self._promised |= dict.fromkeys(fresh, now + PROMISED_SECONDS)
-            log.info("sweep.extraction", channel=due.channel, messages=len(fresh))
-        return sent
 
     async def _sweep_embeddings(self) -> int:
         self.tools.spaces.forget()  # a person may have changed the model

@@ -24,6 +24,11 @@ class RuleExtractor:
         """Counted up when the rules find other things."""
         return "2"
 
+    @property
+    def wants_known(self) -> bool:
+        """What is known already means nothing to the rules."""
+        return False
+
     async def extract(self, window: Window) -> Extraction:
         """Everything the rules find in `window.messages`."""
         return await asyncio.to_thread(extract_by_rules, window)

@@ -81,12 +81,20 @@ async def find_channels(database: Database, source: str, name: str) -> list[str]
 
 
 async def write_channel(database: Database, source: str, channel: str, choice: Choice) -> None:
-    """Notes what somebody chose."""
+    """Notes what somebody chose; what waits for extraction is parked, or comes forth again, by the mode."""
     mode = choice.mode and choice.mode.value
-    async with database.autocommit() as connection:
+    async with database.transaction() as connection:
         await fetch(
             connection, "write_channel", source, channel, mode, choice.local_only, choice.keep_days, choice.keep
         )
+        if mode:
+            await fetch(connection, "park_channel", source, channel)
+
+
+async def park_queue(database: Database) -> None:
+    """Sees to it that what waits is parked where nothing is extracted from its channel, and nowhere else."""
+    async with database.autocommit() as connection:
+        await fetch(connection, "park_queue")
 
 
 async def overdue_channels(database: Database) -> list[Overdue]:

@@ -77,6 +77,7 @@ async def _write(work: UnitOfWork, edits: Sequence[Edit]) -> None:
     ids = [edit.id for edit in edits]
     topics = {row.topic_id for row in await work.fetch("topics_of_messages", ids)}
     await work.fetch("abandon_runs", ids, EDITED)
+    await work.fetch("forget_windows", ids)
     gone = (await work.fetch("delete_knowledge", ids))[0]
     await work.fetch(
         "write_edits",

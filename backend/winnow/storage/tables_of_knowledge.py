@@ -34,7 +34,8 @@ RUN_STATES = ("running", "done", "failed", "cancelled", "abandoned")
 class ExtractionRun(SQLModel, table=True):
     """One window given to one extractor: committed whole, or its messages given back.
 
-    `answer` is what a model said where nothing could be made of it.
+    `answer` is what a model said where nothing could be made of it; it may hold words of the messages `context_ids`,
+    which were shown beside those that were read.
     """
 
     __tablename__: ClassVar[Any] = "extraction_runs"
@@ -43,6 +44,14 @@ class ExtractionRun(SQLModel, table=True):
         CheckConstraint(one_of("asked", ("quiet", "threshold", "hand", "retry")), name="extraction_runs_asked"),
         Index("extraction_runs_running", "lease_until", postgresql_where=text("state = 'running'")),
         Index("extraction_runs_window", "window_hash", postgresql_where=text("state = 'done'")),
+        Index("extraction_runs_messages", "message_ids", postgresql_using="gin"),
+        Index(
+            "extraction_runs_context",
+            "context_ids",
+            postgresql_using="gin",
+            postgresql_where=text("answer IS NOT NULL"),
+        ),
+        Index("extraction_runs_failed", "finished_at", postgresql_where=text("state = 'failed'")),
     )
 
     id: int | None = Field(default=None, sa_column=id_column())
@@ -54,6 +63,10 @@ class ExtractionRun(SQLModel, table=True):
     window_hash: bytes | None = Field(default=None, sa_column=Column("window_hash", LargeBinary))
     state: str = Field(default="running", sa_type=Text, sa_column_kwargs={"server_default": "running"})
     message_ids: list[int] = Field(sa_column=Column("message_ids", ARRAY(BigInteger), nullable=False))
+    context_ids: list[int] = Field(
+        default_factory=list,
+        sa_column=Column("context_ids", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    )
     atoms: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     topics: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     links: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from winnow.domain.jobs import EmbedJob, ExtractJob, Kind, ScoreJob
+from winnow.domain.jobs import Asked, EmbedJob, ExtractJob, Kind, ScoreJob
 from winnow.queue.receiver import DISPENSABLE_LABEL
 from winnow.tasks.embedding import embed_atoms_batch_task, embed_messages_batch_task, embed_topics_batch_task
 from winnow.tasks.knowledge import extract_knowledge_from_messages_task, score_message_task
@@ -70,7 +70,13 @@ class TaskDispatcher:
 
 def _details(job: Job) -> dict[str, Any]:
     """What a task is told beside its ids, and only where it is not what it would do anyway."""
-    told = {"space_id": job.space_id, "run": job.run} if isinstance(job, EmbedJob) else {}
+    match job:
+        case EmbedJob():
+            told: dict[str, Any] = {"space_id": job.space_id, "run": job.run}
+        case ExtractJob():
+            told = {"asked": None if job.asked is Asked.HAND else job.asked.value}
+        case _:
+            told = {}
     return {name: value for name, value in told.items() if value is not None}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from taskiq import TaskiqDepends
 
-from winnow.domain.jobs import Lane
+from winnow.domain.jobs import Asked, Lane
 from winnow.pipeline.extract import extract_knowledge
 from winnow.pipeline.score import score_messages
 from winnow.tasks.tools import Tools, lane_of, tools_of
@@ -15,6 +15,9 @@ async def score_message_task(message_ids: list[int], tools: Tools = TaskiqDepend
 
 
 async def extract_knowledge_from_messages_task(
-    message_ids: list[int], tools: Tools = TaskiqDepends(tools_of), lane: Lane = TaskiqDepends(lane_of)
+    message_ids: list[int],
+    asked: str = Asked.HAND,
+    tools: Tools = TaskiqDepends(tools_of),
+    lane: Lane = TaskiqDepends(lane_of),
 ) -> None:
-    await extract_knowledge(tools.extracting, message_ids, lane=lane)
+    await extract_knowledge(tools.extracting, message_ids, lane=lane, asked=Asked(asked))

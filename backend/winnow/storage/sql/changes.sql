@@ -37,7 +37,7 @@ WITH hit AS (
     WHERE r.state = 'running' AND r.id IN (SELECT q.run_id FROM extraction_queue q WHERE q.message_id = ANY($1::bigint[]))
     ORDER BY r.id FOR UPDATE OF r
 ), abandoned AS (
-    UPDATE extraction_runs r SET state = 'failed', error = $2, finished_at = now(), lease_until = NULL
+    UPDATE extraction_runs r SET state = 'abandoned', error = $2, finished_at = now(), lease_until = NULL
     FROM hit WHERE r.id = hit.id RETURNING r.id
 ), given_back AS (
     SELECT q.message_id FROM extraction_queue q JOIN hit ON q.run_id = hit.id ORDER BY q.message_id FOR UPDATE OF q
@@ -80,7 +80,10 @@ WITH given AS (
 ), threaded AS (
     DELETE FROM message_threads t USING given g WHERE t.message_id = g.id
 )
-INSERT INTO extraction_queue (message_id) SELECT g.id FROM given g ORDER BY g.id
+INSERT INTO extraction_queue (message_id, parked)
+SELECT g.id, EXISTS (SELECT FROM messages m JOIN channels c ON c.source = m.source AND c.channel = m.channel
+                     WHERE m.id = g.id AND c.mode <> 'on')
+FROM given g ORDER BY g.id
 ON CONFLICT (message_id) DO UPDATE SET run_id = NULL, failures = 0
 
 -- The text is the same, and was edited to it later than we knew. $1 ids, $2 moments.
@@ -138,9 +141,13 @@ WITH quoting AS (
     UPDATE messages m SET details = m.details - 'quote'
     FROM message_threads t
     WHERE t.parent_id = ANY($1::bigint[]) AND m.id = t.message_id AND m.id <> ALL ($1::bigint[]) AND m.details ? 'quote'
+), told AS (
+    SELECT r.id FROM extraction_runs r
+    WHERE (r.error <> $2 OR r.answer IS NOT NULL) AND r.message_ids && $1::bigint[]
+       OR r.answer IS NOT NULL AND r.context_ids && $1::bigint[]
 ), runs AS (
-    UPDATE extraction_runs SET error = $2
-    WHERE error IS NOT NULL AND error <> $2 AND message_ids && $1::bigint[] RETURNING 1
+    UPDATE extraction_runs r SET error = CASE WHEN r.error IS NOT NULL THEN $2 END, answer = NULL, window_hash = NULL
+    WHERE r.message_ids && $1::bigint[] OR r.answer IS NOT NULL AND r.context_ids && $1::bigint[]
 ), queued AS (
     DELETE FROM extraction_queue WHERE message_id = ANY($1::bigint[]) RETURNING 1
 ), threaded AS (
@@ -153,7 +160,7 @@ WITH quoting AS (
 )
 SELECT (SELECT count(*) FROM gone) AS messages, (SELECT coalesce(sum(vectors), 0) FROM gone)::bigint AS vectors,
        (SELECT count(*) FROM queued) + (SELECT count(*) FROM threaded) + (SELECT number FROM jobs) AS ledger_rows,
-       (SELECT count(*) FROM runs) AS run_errors
+       (SELECT count(*) FROM told) AS run_errors
 
 -- Which messages are meant, in id order, a page at a time.
 
@@ -228,5 +235,5 @@ SELECT (SELECT count(*) FROM chosen) AS messages, (SELECT count(*) FROM words) A
        + (SELECT count(*) FROM extraction_queue q WHERE q.message_id IN (SELECT id FROM chosen))
        + (SELECT count(*) FROM message_threads t WHERE t.message_id IN (SELECT id FROM chosen)) AS ledger_rows,
        (SELECT count(*) FROM extraction_runs r
-        WHERE r.error IS NOT NULL AND r.error <> $2::text
-          AND EXISTS (SELECT FROM chosen WHERE id = ANY(r.message_ids))) AS run_errors
+        WHERE (r.error <> $2::text OR r.answer IS NOT NULL) AND r.message_ids && $1::bigint[]
+           OR r.answer IS NOT NULL AND r.context_ids && $1::bigint[]) AS run_errors

@@ -42,6 +42,27 @@ ON CONFLICT (source, channel) DO UPDATE
 SET mode = coalesce($3::text, c.mode), local_only = coalesce($4::boolean, c.local_only),
     keep_days = CASE WHEN $6::boolean THEN $5::int ELSE c.keep_days END, changed_at = now()
 
+-- What is queued of a channel is parked while nothing is extracted from it. What somebody holds just now is left to the next
+-- `park_queue`. $1 source, $2 channel.
+-- name: park_channel
+WITH wrong AS (
+    SELECT q.message_id FROM extraction_queue q JOIN messages m ON m.id = q.message_id
+    WHERE m.source = $1::text AND m.channel = $2::text AND q.run_id IS NULL
+      AND q.parked = NOT EXISTS (SELECT FROM channels c WHERE c.source = $1::text AND c.channel = $2::text AND c.mode <> 'on')
+    ORDER BY q.message_id FOR UPDATE OF q SKIP LOCKED
+)
+UPDATE extraction_queue q SET parked = NOT q.parked FROM wrong w WHERE q.message_id = w.message_id
+
+-- The same of all channels: what was stored, or was in hand, while somebody changed what is done with its channel.
+-- name: park_queue
+WITH wrong AS (
+    SELECT q.message_id FROM extraction_queue q JOIN messages m ON m.id = q.message_id
+    LEFT JOIN channels c ON c.source = m.source AND c.channel = m.channel
+    WHERE q.run_id IS NULL AND q.parked <> (coalesce(c.mode, 'on') <> 'on')
+    ORDER BY q.message_id FOR UPDATE OF q SKIP LOCKED
+)
+UPDATE extraction_queue q SET parked = NOT q.parked FROM wrong w WHERE q.message_id = w.message_id
+
 -- Channels that hold something older than they are to keep.
 -- name: overdue_channels
 SELECT c.source, c.channel, c.keep_days AS days FROM channels c

@@ -1,60 +1,104 @@
 -- Extraction: who reads which messages, and what was found.
 
--- Channels with enough unclaimed messages, or some and a quiet time; not those whose last run failed a moment ago.
--- Messages whose runs failed too often are left aside: what kills one run would kill the next, without end. Noise is not
--- counted; what has no score or no conversation yet is only once it has waited as long as a channel is quiet.
--- $1 threshold, $2 quiet seconds, $3 most ids of one channel, $4 seconds to leave a failed channel alone, $5 failures.
--- name: due_channels
-SELECT m.source, m.channel, (array_agg(m.id ORDER BY m.sent_at, m.id))[1:$3::int] AS ids
-FROM extraction_queue q JOIN messages m ON m.id = q.message_id LEFT JOIN message_threads t ON t.message_id = m.id
-WHERE q.run_id IS NULL AND q.failures < $5::smallint AND m.signal IS DISTINCT FROM 'noise'
-  AND (m.importance IS NOT NULL AND t.message_id IS NOT NULL
-       OR m.received_at < now() - make_interval(secs => $2::float8))
+-- A page of the queue by conversations: those with enough waiting messages, or some and a quiet time; not in channels whose
+-- last run failed a moment ago. Messages whose runs failed too often (3: MOST_FAILURES) are left aside: what kills one run
+-- would kill the next, without end. Noise is not counted; what has no score or no conversation yet is only once it has waited
+-- as long as a conversation is quiet. What is parked is not even walked over; that it should be is asked, for a channel may
+-- have been switched off in this moment.
+-- $1 threshold, $2 quiet seconds, $3 seconds to leave a failed channel alone, $4 after this message, $5 messages of a page.
+-- name: due_conversations
+WITH page AS MATERIALIZED (
+    SELECT message_id FROM extraction_queue
+    WHERE run_id IS NULL AND NOT parked AND failures < 3 AND message_id > $4::bigint ORDER BY message_id LIMIT $5::int
+), waiting AS (
+    SELECT m.id, m.source, m.channel, m.sent_at, m.received_at, coalesce(t.conversation_id, m.id) AS conversation_id
+    FROM page p JOIN messages m ON m.id = p.message_id LEFT JOIN message_threads t ON t.message_id = m.id
+    WHERE m.signal IS DISTINCT FROM 'noise'
+      AND (m.importance IS NOT NULL AND t.message_id IS NOT NULL
+           OR m.received_at < now() - make_interval(secs => $2::float8))
+)
+SELECT w.source, w.channel, array_agg(w.id ORDER BY w.sent_at, w.id) AS ids, count(*) >= $1::int AS many
+FROM waiting w
+WHERE NOT EXISTS (SELECT FROM channels c WHERE c.source = w.source AND c.channel = w.channel AND c.mode <> 'on')
   AND NOT EXISTS (
-      SELECT FROM channels c WHERE c.source = m.source AND c.channel = m.channel AND c.mode <> 'on')
-GROUP BY m.source, m.channel
-HAVING (count(*) >= $1::int OR max(m.received_at) < now() - make_interval(secs => $2::float8))
-   AND NOT EXISTS (
-       SELECT FROM extraction_runs r
-       WHERE r.source = m.source AND r.channel = m.channel AND r.state = 'failed'
-         AND r.finished_at > now() - make_interval(secs => $4::float8))
+      SELECT FROM extraction_runs r
+      WHERE r.source = w.source AND r.channel = w.channel AND r.state = 'failed'
+        AND r.finished_at > now() - make_interval(secs => $3::float8))
+GROUP BY w.source, w.channel, w.conversation_id
+HAVING count(*) >= $1::int OR max(w.received_at) < now() - make_interval(secs => $2::float8)
+ORDER BY w.source, w.channel, min(w.sent_at), min(w.id)
 
--- Unclaimed messages of these ids, in the order they were said. Who names a message gets it, however often it failed:
--- the sweeper no longer names those, so somebody wants them tried again. Nobody gets noise, or those of a channel that is
--- not extracted from. $1 ids.
+-- Where the next page begins; NULL: this was the last one. $1 after this message, $2 messages of a page.
+-- name: next_page
+SELECT CASE WHEN count(*) = $2::int THEN max(message_id) END AS after FROM (
+    SELECT message_id FROM extraction_queue
+    WHERE run_id IS NULL AND NOT parked AND failures < 3 AND message_id > $1::bigint ORDER BY message_id LIMIT $2::int
+) page
+
+-- Behind which message so many are the latest. $1 how many.
+-- name: latest_page
+SELECT message_id AS after FROM extraction_queue WHERE run_id IS NULL AND NOT parked AND failures < 3
+ORDER BY message_id DESC LIMIT 1 OFFSET $1::int
+
+-- $1 ids.
+-- name: still_waiting
+SELECT message_id AS id FROM extraction_queue WHERE message_id = ANY($1::bigint[]) AND run_id IS NULL
+
+-- Unclaimed messages of these ids, in the order they were said. Nobody gets noise, or those of a channel that is not
+-- extracted from; only a person those that failed too often (3: MOST_FAILURES). $1 ids, $2 whether a person asks.
 -- name: unclaimed_messages
 SELECT m.id, m.source, m.channel, m.author, m.text, m.sent_at, m.importance, m.details::text AS details,
-       EXISTS (SELECT FROM message_threads t WHERE t.message_id = m.id) AS linked
-FROM extraction_queue q JOIN messages m ON m.id = q.message_id
-WHERE q.message_id = ANY($1::bigint[]) AND q.run_id IS NULL AND m.signal IS DISTINCT FROM 'noise' AND NOT EXISTS (
+       t.message_id IS NOT NULL AS linked, coalesce(t.conversation_id, m.id) AS conversation, t.parent_id,
+       coalesce((SELECT sum(latest.vote) FROM (
+           SELECT DISTINCT ON (coalesce(v.author_id, v.author)) a.vote
+           FROM message_threads a JOIN messages v ON v.id = a.message_id
+           WHERE a.parent_id = m.id AND a.vote <> 0
+           ORDER BY coalesce(v.author_id, v.author), v.sent_at DESC, v.id DESC) latest), 0)::int AS votes
+FROM extraction_queue q JOIN messages m ON m.id = q.message_id LEFT JOIN message_threads t ON t.message_id = m.id
+WHERE q.message_id = ANY($1::bigint[]) AND q.run_id IS NULL AND (q.failures < 3 OR $2::boolean)
+  AND m.signal IS DISTINCT FROM 'noise' AND NOT EXISTS (
     SELECT FROM channels c WHERE c.source = m.source AND c.channel = m.channel AND c.mode <> 'on')
 ORDER BY m.source, m.channel, m.sent_at, m.id
 
--- All unclaimed ids, for an extraction asked for by hand; those that failed too often among them.
--- $1 channel or NULL for all, $2 how many.
--- name: unclaimed_ids
-SELECT m.id FROM extraction_queue q JOIN messages m ON m.id = q.message_id
-WHERE q.run_id IS NULL AND ($1::text IS NULL OR m.channel = $1::text) AND m.signal IS DISTINCT FROM 'noise' AND NOT EXISTS (
-    SELECT FROM channels c WHERE c.source = m.source AND c.channel = m.channel AND c.mode <> 'on')
-ORDER BY m.source, m.channel, m.sent_at, m.id LIMIT $2::bigint
-
--- What was said in the channel just before. $1 source, $2 channel, $3 moment, $4 id, $5 how many.
+-- What was said before, for the extractor to understand the rest: in each of these conversations, and in the channel.
+-- $1 source, $2 channel, $3 conversations, $4 moments and $5 ids of what is new first in each, $6 most of each, $7 characters
+-- of each text.
 -- name: earlier_messages
-SELECT m.id, m.author, m.text, m.sent_at, m.importance, p.name AS topic
-FROM messages m LEFT JOIN topics p ON p.id = m.topic_id
-WHERE m.source = $1 AND m.channel = $2 AND (m.sent_at, m.id) < ($3::timestamptz, $4::bigint)
-ORDER BY m.sent_at DESC, m.id DESC LIMIT $5::int
+WITH given AS (
+    SELECT * FROM unnest($3::bigint[], $4::timestamptz[], $5::bigint[]) AS g (conversation_id, sent_at, id)
+), found AS (
+    SELECT before.id FROM given g CROSS JOIN LATERAL (
+        SELECT m.id FROM message_threads t JOIN messages m ON m.id = t.message_id
+        WHERE t.conversation_id = g.conversation_id AND (m.sent_at, m.id) < (g.sent_at, g.id)
+        ORDER BY m.sent_at DESC, m.id DESC LIMIT $6::int) before
+    UNION
+    SELECT around.id FROM given g CROSS JOIN LATERAL (
+        SELECT m.id FROM messages m
+        WHERE m.source = $1::text AND m.channel = $2::text AND (m.sent_at, m.id) < (g.sent_at, g.id)
+        ORDER BY m.sent_at DESC, m.id DESC LIMIT $6::int) around
+)
+SELECT m.id, m.author, left(m.text, $7::int) AS text, m.sent_at, coalesce(m.importance, 0) AS importance,
+       coalesce(t.conversation_id, m.id) AS conversation, t.parent_id, coalesce((SELECT sum(latest.vote) FROM (
+           SELECT DISTINCT ON (coalesce(v.author_id, v.author)) a.vote
+           FROM message_threads a JOIN messages v ON v.id = a.message_id
+           WHERE a.parent_id = m.id AND a.vote <> 0
+           ORDER BY coalesce(v.author_id, v.author), v.sent_at DESC, v.id DESC) latest), 0)::int AS votes, p.name AS topic
+FROM found f JOIN messages m ON m.id = f.id LEFT JOIN message_threads t ON t.message_id = m.id
+LEFT JOIN topics p ON p.id = m.topic_id
+ORDER BY m.sent_at, m.id
 
 -- A run over those of the messages that no other run has; no run when there are none.
--- $1 source, $2 channel, $3 extractor, $4 message ids, $5 lease seconds.
+-- $1 source, $2 channel, $3 extractor, $4 message ids, $5 lease seconds, $6 the extractor's version, $7 who asked, $8 whether
+-- a person did.
 -- name: start_run
 WITH free AS (
-    SELECT message_id FROM extraction_queue WHERE message_id = ANY($4::bigint[]) AND run_id IS NULL
+    SELECT message_id FROM extraction_queue
+    WHERE message_id = ANY($4::bigint[]) AND run_id IS NULL AND (failures < 3 OR $8::boolean)
     ORDER BY message_id FOR UPDATE SKIP LOCKED
 ), run AS (
-    INSERT INTO extraction_runs (source, channel, extractor, message_ids, lease_until)
+    INSERT INTO extraction_runs (source, channel, extractor, message_ids, lease_until, extractor_version, asked)
     SELECT $1, $2, $3, array_agg(message_id ORDER BY array_position($4::bigint[], message_id)),
-           now() + make_interval(secs => $5::float8)
+           now() + make_interval(secs => $5::float8), $6::text, $7::text
     FROM free HAVING count(*) > 0
     RETURNING id, message_ids
 ), claimed AS (
@@ -62,9 +106,10 @@ WITH free AS (
 )
 SELECT id, message_ids FROM run
 
--- $1 run, $2 lease seconds.
+-- No row: somebody ended it. $1 run, $2 lease seconds.
 -- name: renew_run
 UPDATE extraction_runs SET lease_until = now() + make_interval(secs => $2::float8) WHERE id = $1 AND state = 'running'
+RETURNING id
 
 -- The end of a run, only while it is still its own: a run given up for dead commits nothing.
 -- $1 run, $2 atoms, $3 topics, $4 links.
@@ -77,9 +122,9 @@ WHERE id = $1 AND state = 'running' RETURNING id
 -- name: dequeue_messages
 DELETE FROM extraction_queue WHERE run_id = $1
 
--- $1 run, $2 error.
+-- $1 run, $2 error, $3 failed or abandoned.
 -- name: fail_run
-UPDATE extraction_runs SET state = 'failed', error = left($2, 2000), finished_at = now(), lease_until = NULL
+UPDATE extraction_runs SET state = $3::text, error = left($2, 2000), finished_at = now(), lease_until = NULL
 WHERE id = $1 AND state = 'running'
 
 -- Gives a run's messages back. $1 run, $2 failures to add.
@@ -102,69 +147,16 @@ WITH found AS (
 )
 SELECT id FROM dead
 
--- Topics by name, made where missing, in name order so that two runs never wait for each other. $1 names.
--- name: upsert_topics
-INSERT INTO topics (name) SELECT DISTINCT given.name FROM unnest($1::text[]) AS given (name) ORDER BY given.name
-ON CONFLICT (name) DO NOTHING RETURNING id
-
--- $1 names.
--- name: topics_by_name
-SELECT id, name FROM topics WHERE name = ANY($1::text[])
-
--- One atom; the same content of the same type is the same atom, whose confidence can only grow.
--- $1 type, $2 title, $3 content, $4 confidence, $5 topic, $6 run.
--- name: upsert_atom
-INSERT INTO atoms AS a (type, title, content, confidence, topic_id, run_id)
-VALUES ($1, $2, $3, $4::real, $5::bigint, $6::bigint)
-ON CONFLICT (type, md5(lower(content))) DO UPDATE SET confidence = greatest(a.confidence, excluded.confidence)
-RETURNING id
-
--- How many of these quotes are not in their messages: these were changed, or removed, since they were read.
--- $1 messages, $2 starts, $3 ends, $4 quotes.
--- name: count_misquoted
-SELECT count(*) AS number
-FROM unnest($1::bigint[], $2::int[], $3::int[], $4::text[]) AS given (message_id, start_char, end_char, quote)
-LEFT JOIN messages m ON m.id = given.message_id
-WHERE substr(m.text, given.start_char + 1, given.end_char - given.start_char) IS DISTINCT FROM given.quote
-
 -- What messages say now. $1 ids.
 -- name: texts_of_messages
 SELECT id, text FROM messages WHERE id = ANY($1::bigint[])
-
--- $1 atoms, $2 messages, $3 starts, $4 ends, $5 quotes.
--- name: insert_evidence
-INSERT INTO atom_evidence (atom_id, message_id, start_char, end_char, quote)
-SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::int[], $5::text[])
-ON CONFLICT DO NOTHING
-
--- $1 sources, $2 targets, $3 types, $4 confidences.
--- name: insert_links
-INSERT INTO atom_links AS l (source_id, target_id, type, confidence)
-SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::real[])
-ON CONFLICT (source_id, target_id, type) DO UPDATE SET confidence = greatest(l.confidence, excluded.confidence)
-
--- What a run learned of its messages: the topic each is filed under, and the score of those that had none. One statement,
--- so that a row is written once, and locked once, in id order as every writer of messages does.
--- $1 messages, $2 topics, $3 importances, $4 signals, $5 factors; NULL for what was not learned.
--- name: write_what_was_learned
-WITH locked AS (SELECT id FROM messages WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE)
-UPDATE messages m
-SET topic_id = coalesce(given.topic_id, m.topic_id),
-    importance = coalesce(m.importance, given.importance),
-    signal = CASE WHEN m.importance IS NULL THEN coalesce(given.signal, m.signal) ELSE m.signal END,
-    factors = CASE WHEN m.importance IS NULL THEN coalesce(given.factors, m.factors) ELSE m.factors END
-FROM unnest($1::bigint[], $2::bigint[], $3::real[], $4::text[], $5::jsonb[])
-         AS given (id, topic_id, importance, signal, factors), locked
-WHERE m.id = given.id AND m.id = locked.id
-  AND (m.topic_id IS DISTINCT FROM coalesce(given.topic_id, m.topic_id)
-       OR m.importance IS NULL AND given.importance IS NOT NULL)
 
 -- name: count_runs
 SELECT state, count(*) AS number FROM extraction_runs GROUP BY state
 
 -- $1 failures after which a message is left aside.
 -- name: count_queue
-SELECT count(*) FILTER (WHERE run_id IS NULL AND failures < $1::smallint) AS waiting,
+SELECT count(*) FILTER (WHERE run_id IS NULL AND NOT parked AND failures < $1::smallint) AS waiting,
        count(*) FILTER (WHERE run_id IS NOT NULL) AS in_hand,
        count(*) FILTER (WHERE run_id IS NULL AND failures >= $1::smallint) AS failed
 FROM extraction_queue

@@ -34,7 +34,9 @@ WITH given AS (
     ON CONFLICT (source, channel, external_id) DO NOTHING
     RETURNING id, source, channel, external_id, text, edited_at
 ), queued AS (
-    INSERT INTO extraction_queue (message_id) SELECT id FROM stored
+    INSERT INTO extraction_queue (message_id, parked)
+    SELECT s.id, EXISTS (SELECT FROM channels c WHERE c.source = s.source AND c.channel = s.channel AND c.mode <> 'on')
+    FROM stored s
 ), named AS (
     INSERT INTO channels AS old (source, channel, title)
     SELECT DISTINCT ON (g.source, g.channel) g.source, g.channel, g.title FROM given g

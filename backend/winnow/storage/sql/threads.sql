@@ -77,10 +77,12 @@ WITH written AS (
     FROM unnest($1::bigint[], $2::real[], $3::text[], $4::jsonb[]) AS given (id, importance, signal, factors)
     WHERE m.id = given.id
 ), risen AS (
-    SELECT m.id FROM messages m JOIN unnest($1::bigint[], $3::text[]) AS given (id, signal) ON m.id = given.id
+    SELECT m.id, EXISTS (SELECT FROM channels c
+                         WHERE c.source = m.source AND c.channel = m.channel AND c.mode <> 'on') AS parked
+    FROM messages m JOIN unnest($1::bigint[], $3::text[]) AS given (id, signal) ON m.id = given.id
     WHERE m.signal = 'noise' AND given.signal <> 'noise'
 )
-INSERT INTO extraction_queue (message_id) SELECT id FROM risen ORDER BY id ON CONFLICT DO NOTHING
+INSERT INTO extraction_queue (message_id, parked) SELECT id, parked FROM risen ORDER BY id ON CONFLICT DO NOTHING
 
 -- Messages that wait for extraction and have no score or no conversation, though they were stored some time ago.
 -- $1 seconds ago, $2 how many.

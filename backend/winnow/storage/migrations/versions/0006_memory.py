@@ -14,18 +14,26 @@ depends_on = None
 
 # `window_hash` is of all that the extractor saw, and of the extractor: a window that was read is not paid for again.
 # `asked` is who wanted it: quiet and threshold are the sweeper's. An abandoned run is nobody's fault: a message of it
-# was edited or removed meanwhile.
+# was edited or removed meanwhile. `context_ids` are messages that were shown beside those that were read: an answer
+# that is kept may hold their words, too.
 RUNS = """
 ALTER TABLE extraction_runs
     ADD COLUMN window_hash bytea, ADD COLUMN extractor_version text NOT NULL DEFAULT '',
     ADD COLUMN asked text NOT NULL DEFAULT 'hand', ADD COLUMN unproven integer NOT NULL DEFAULT 0,
     ADD COLUMN requests integer NOT NULL DEFAULT 0, ADD COLUMN input_tokens bigint NOT NULL DEFAULT 0,
     ADD COLUMN output_tokens bigint NOT NULL DEFAULT 0, ADD COLUMN cost_usd numeric, ADD COLUMN answer text,
+    ADD COLUMN context_ids bigint[] NOT NULL DEFAULT '{}',
     DROP CONSTRAINT extraction_runs_state,
     ADD CONSTRAINT extraction_runs_state CHECK (state IN ('running', 'done', 'failed', 'cancelled', 'abandoned')),
     ADD CONSTRAINT extraction_runs_asked CHECK (asked IN ('quiet', 'threshold', 'hand', 'retry'))
 """
 RUNS_BY_WINDOW = "CREATE INDEX extraction_runs_window ON extraction_runs (window_hash) WHERE state = 'done'"
+# For who edits or removes messages, and for who looks whether a channel's last run failed a moment ago.
+RUNS_BY_MESSAGE = "CREATE INDEX extraction_runs_messages ON extraction_runs USING gin (message_ids)"
+RUNS_BY_CONTEXT = """
+CREATE INDEX extraction_runs_context ON extraction_runs USING gin (context_ids) WHERE answer IS NOT NULL
+"""
+RUNS_FAILED = "CREATE INDEX extraction_runs_failed ON extraction_runs (finished_at) WHERE state = 'failed'"
 
 # Messages of channels that nothing is extracted from wait aside, so that who looks for work does not walk over them.
 QUEUE = "ALTER TABLE extraction_queue ADD COLUMN parked boolean NOT NULL DEFAULT false"
@@ -129,7 +137,9 @@ TOPICS = "ALTER TABLE topics ADD COLUMN terms jsonb NOT NULL DEFAULT '{}'"
 
 
 def upgrade() -> None:
-    for statements in (RUNS, RUNS_BY_WINDOW, QUEUE, PARKED, DUE, ATOMS, SAID, ATOM_INDEXES, VERSIONS, CLAIMS, REVIEWS):
+    for statements in (RUNS, RUNS_BY_WINDOW, RUNS_BY_MESSAGE, RUNS_BY_CONTEXT, RUNS_FAILED):
+        _run(statements)
+    for statements in (QUEUE, PARKED, DUE, ATOMS, SAID, ATOM_INDEXES, VERSIONS, CLAIMS, REVIEWS):
         _run(statements)
     _run(JUDGES)
     _run(TOPICS)
@@ -147,6 +157,7 @@ def downgrade() -> None:
     op.execute("DELETE FROM atoms WHERE status = 'merged'")
     op.execute("UPDATE atoms SET status = 'unproven' WHERE status = 'candidate'")
     op.execute("DROP INDEX atoms_said, atoms_waiting, extraction_queue_due, extraction_runs_window")
+    op.execute("DROP INDEX extraction_runs_messages, extraction_runs_context, extraction_runs_failed")
     for column in (
         "extractor",
         "raw_confidence",
@@ -172,7 +183,7 @@ def downgrade() -> None:
         ALTER TABLE extraction_runs
             DROP COLUMN window_hash, DROP COLUMN extractor_version, DROP COLUMN asked, DROP COLUMN unproven,
             DROP COLUMN requests, DROP COLUMN input_tokens, DROP COLUMN output_tokens, DROP COLUMN cost_usd,
-            DROP COLUMN answer,
+            DROP COLUMN answer, DROP COLUMN context_ids,
             DROP CONSTRAINT extraction_runs_state,
             ADD CONSTRAINT extraction_runs_state CHECK (state IN ('running', 'done', 'failed'))
     """)
