@@ -1,8 +1,8 @@
 """From how telling a sign is to how often it is right: a map for each type that people have labelled.
 
 Made by `python -m bench.calibration --data FOLDER`: logistic, so that the surer stays the surer, on meetings of odd
-years and issue threads with odd numbers. Types that are not here have no labels to be measured by: their confidence is as
-graded. So is an explicit mark's.
+years and issue threads with odd numbers. Types that are not here have no labels to be measured by: their confidence is
+as graded. So is an explicit mark's.
 """
 
 from __future__ import annotations

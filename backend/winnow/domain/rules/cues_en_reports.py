@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from winnow.domain.knowledge import AtomType
-from winnow.domain.rules.grades import CANDIDATE, FAIR, MODEST, WEAK, CueRow
+from winnow.domain.rules.grades import CANDIDATE, FAIR, MODEST, STRONG, WEAK, CueRow
 
 REPORT_CUES: tuple[CueRow, ...] = (
     CueRow(
@@ -210,7 +210,7 @@ REPORT_CUES: tuple[CueRow, ...] = (
     ),
     CueRow(
         AtomType.DECISION,
-        FAIR,
+        STRONG,
         says=(
             (
                 r"^\W{0,4}(?:ok(?:ay)?,? )?(?:re-?)?(?:closing|opening) (?:this|it|as|for|out|since|in favou?r|"
