@@ -22,7 +22,7 @@ Maps = dict[AtomType, tuple[float, float]]
 MAPS: Maps = {
     AtomType.PROBLEM: (0.200, 0.749),  # 113 atoms
     AtomType.SOLUTION: (0.428, 0.201),  # 30 atoms
-    AtomType.DECISION: (1.244, -0.664),  # 246 atoms
+    AtomType.DECISION: (1.245, -0.672),  # 247 atoms
     AtomType.INSIGHT: (0.871, 0.399),  # 46 atoms
     AtomType.REQUIREMENT: (0.771, 0.485),  # 22 atoms
 }
