@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,7 @@ def table(title: str, found: Mapping[AtomType, Seen], note: str) -> Table:
     """A row for each stretch of confidence."""
     pairs = [pair for kind, each in found.items() if kind not in LEFT_AS_GRADED for pair in each]
     made = Table(title=title, columns=("confidence", "atoms", "mean confidence", "right"), notes=[note])
-    for low, high in zip(BINS, BINS[1:], strict=False):
+    for low, high in pairwise(BINS):
         kept = [(confidence, right) for confidence, right in pairs if low <= confidence < high]
         if kept:
             mean, share = np.mean([one for one, _ in kept]), np.mean([right for _, right in kept])

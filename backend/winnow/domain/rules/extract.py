@@ -98,7 +98,7 @@ def _merged(found: list[Finding]) -> tuple[list[Finding], dict[int, Finding]]:
 
 
 def _chosen(found: list[Finding], messages: int) -> list[Finding]:
-    """The surest findings, no more than a reader of the window would note down; and some candidates, the surest first."""
+    """The surest findings, no more than a reader would note down; and some candidates, the surest first."""
     limit = min(_MAX_ATOMS, _LEAST_ATOMS + messages // _MESSAGES_PER_ATOM)
     chosen: list[Finding] = []
     candidates: list[Finding] = []
