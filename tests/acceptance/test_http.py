@@ -61,7 +61,8 @@ def newest(http: httpx.Client) -> list[int]:
 
 def test_messages_become_knowledge_that_is_found(running: Up, http: httpx.Client) -> None:
     channel, request_id = f"#road-{uuid4().hex[:8]}", f"road-{uuid4().hex}"
-    talk = [message(channel, number, text) for number, text in enumerate(TALK)]
+    talk = [message(channel, number, text) | {"reply_to": "0"} for number, text in enumerate(TALK)]  # one conversation
+    del talk[0]["reply_to"]
     first = http.post(MESSAGES, json=talk[0], headers={"X-Request-ID": request_id})
     assert (first.status_code, first.json()["stored"], len(first.json()["ids"])) == (201, 1, 1)
     assert first.headers["X-Request-ID"] == request_id
@@ -84,7 +85,7 @@ def test_messages_become_knowledge_that_is_found(running: Up, http: httpx.Client
         atoms = http.get("/api/v1/atoms", params={"limit": 100}).json()["items"]
         return [atom for atom in atoms if any(quote["channel"] == channel for quote in atom["evidence"])]
 
-    atoms = eventually(knowledge, "more than ten messages are extracted by themselves")
+    atoms = eventually(knowledge, "more than ten messages of a conversation are extracted by themselves")
     assert {atom["type"] for atom in atoms} >= {"decision", "action", "question", "problem"}
     for quote in (quote for atom in atoms for quote in atom["evidence"]):
         assert quote["quote"] == texts[quote["message_id"]][quote["start"] : quote["end"]] != ""
