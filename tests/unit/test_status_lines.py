@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -150,3 +151,11 @@ def test_json_says_the_same_and_steers_no_terminal() -> None:
 
 def test_numbers_are_told_as_people_do() -> None:
     assert [counted(number, "messages") for number in (0, 1, 2000)] == ["0 messages", "1 message", "2,000 messages"]
+
+
+def test_the_extractor_that_is_chosen_is_named() -> None:
+    chosen = replace(state(), extractor="ollama:qwen3:8b")
+    assert status_out(chosen).extractor == "ollama:qwen3:8b"
+    with (console := Console(width=200)).capture() as shown:
+        show_overview(console, chosen)
+    assert "by ollama:qwen3:8b; runs: none yet" in shown.get()
