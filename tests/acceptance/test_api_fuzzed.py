@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # Some thousand requests, the same ones each time; others by hand: `schemathesis run URL/openapi.json --checks all`.
 BOUNDS = ("--max-examples", "30", "--seed", "1", "--phases", "examples,coverage,fuzzing")
-# What else cannot be in a URL, or be named a model, or is still to come, or which of two moments is the later, no pattern
-# can say: what keeps to it may be refused all the same.
+# What else cannot be in a URL, or be named a model, or is still to come, or which of two moments is the later, no
+# pattern can say: what keeps to it may be refused all the same.
 EXCEPTIONS = """
 [[operations]]
 include-path-regex = "^/api/v1/(providers|models/use|messages|knowledge/extract)"

@@ -17,7 +17,7 @@ from winnow.providers.base import Completion, LanguageModel
 
 if TYPE_CHECKING:
     from plugins.misbehaviour import Misbehaviour
-    from plugins.model_servers_chat import OllamaChatServer
+    from plugins.model_servers_chat import OllamaChatServer, OpenAIChatServer
     from plugins.readers import Reader
     from winnow.domain.knowledge import Extraction
 
@@ -237,8 +237,6 @@ async def test_weather_passes_on(reader: Reader, how: Misbehaviour, error: type[
     extractor = reader.extractor
     if how == "slow":
         extractor = ModelExtractor(model=language_model(reader.server, seconds=0.2), is_remote=False)
-    if how == "rate_limited" and reader.extractor.name.startswith("ollama"):
-        pytest.skip("Ollama knows no rates")
     with pytest.raises(error):
         await extractor.extract(window_of(*SAID))
     if extractor is not reader.extractor:
@@ -247,11 +245,17 @@ async def test_weather_passes_on(reader: Reader, how: Misbehaviour, error: type[
 
 @pytest.mark.parametrize(
     ("how", "error"),
-    [("key_refused", KeyRefused), ("model_missing", ModelNotFound), ("no_quota", QuotaExhausted)],
+    [("key_refused", KeyRefused), ("model_missing", ModelNotFound)],
 )
 async def test_faults_of_the_set_up_pass_on(reader: Reader, how: Misbehaviour, error: type[Exception]) -> None:
-    if how == "no_quota" and reader.extractor.name.startswith("ollama"):
-        pytest.skip("Ollama knows no quotas")
     reader.server.behave(how)
     with pytest.raises(error):
         await reader.read()
+
+
+async def test_a_spent_account_passes_on(openai_chat_server: OpenAIChatServer) -> None:
+    openai_chat_server.behave("no_quota")
+    model = language_model(openai_chat_server)
+    with pytest.raises(QuotaExhausted):
+        await ModelExtractor(model=model, is_remote=False).extract(window_of(*SAID))
+    await model.close()

@@ -162,3 +162,11 @@ def test_what_was_left_out_of_telegram_is_told_with_its_reasons() -> None:
     assert "3 updates left out: 1 other chat, 2 service" in out.getvalue()
     show_overview(Console(file=(silent := io.StringIO()), width=120), overview)
     assert "left out" not in silent.getvalue()
+
+
+def test_the_extractor_that_is_chosen_is_named() -> None:
+    chosen = replace(state(), extractor="ollama:qwen3:8b")
+    assert status_out(chosen).extractor == "ollama:qwen3:8b"
+    with (console := Console(width=200)).capture() as shown:
+        show_overview(console, chosen)
+    assert "by ollama:qwen3:8b; runs: none yet" in shown.get()

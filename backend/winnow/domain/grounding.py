@@ -56,6 +56,15 @@ class _Word:
     end: int
 
 
+@dataclass(frozen=True)
+class _Read:
+    """The words of a text; beside each the same word if it is weighty, else nothing; and each of them once."""
+
+    words: list[str]
+    weights: list[str]
+    vocabulary: frozenset[str]
+
+
 @dataclass
 class Passage:
     """A text that several quotes are looked for in."""
@@ -70,8 +79,13 @@ class Passage:
     def _words(self) -> list[_Word]:
         return _words_of(self._folded.text)
 
-    def find(self, quote: str) -> tuple[int, int] | None:
-        """As `ground`."""
+    @cached_property
+    def _read(self) -> _Read:
+        words = [word.text for word in self._words]
+        return _Read(words, [word if _is_weighty(word) else "" for word in words], frozenset(words))
+
+    def find(self, quote: str, *, whole: bool = False) -> tuple[int, int] | None:
+        """As `ground`; with `whole` all words of the quote must be there as they stand in it."""
         quote = quote.strip()
         if not _says_something(quote):
             return None
@@ -83,14 +97,14 @@ class Passage:
                 span = self._folded.original_span(start, start + len(form))
                 if span is not None:
                     return span
-        return self._find_most(folded, names=_names(quote))
+        return None if whole else self._find_most(folded, names=_names(quote))
 
     def _find_most(self, quote: str, *, names: list[str]) -> tuple[int, int] | None:
         """Where most words of the folded quote are, and all names."""
         wanted = [word.text for word in _words_of(quote)]
         if not 0 < len(wanted) <= MOST_WORDS:
             return None
-        found = _best_stretch(wanted, [word.text for word in self._words], names)
+        found = _best_stretch(wanted, self._read, names)
         if found is None:
             return None
         first, last = self._words[found[0]], self._words[found[1] - 1]
@@ -138,18 +152,22 @@ def _names(quote: str) -> list[str]:
     ]
 
 
-def _best_stretch(wanted: list[str], words: list[str], names: list[str]) -> tuple[int, int] | None:
+def _best_stretch(wanted: list[str], read: _Read, names: list[str]) -> tuple[int, int] | None:
     """The stretch of the words, first and behind the last, with the most of the wanted ones in order, and all names."""
     least = -(-len(wanted) * LEAST_SHARE[0] // LEAST_SHARE[1])
     most = len(wanted) * MOST_LENGTH[0] // MOST_LENGTH[1]
-    weighty, weights = Counter(filter(_is_weighty, wanted)), [word if _is_weighty(word) else "" for word in words]
+    if sum(word in read.vocabulary for word in wanted) < least:
+        return None
+    words, weighty = read.words, Counter(filter(_is_weighty, wanted))
     best: tuple[int, int, int, int] | None = None
     for start in _starts(wanted, words, least=least, length=most):
         for shared, end in _growth(wanted, words, start, start + most):
             rank = (-shared, end - start, start, end)
             if shared < least or (best is not None and rank >= best):
                 continue
-            if Counter(filter(None, weights[start:end])) == weighty and not set(names).difference(words[start:end]):
+            if Counter(filter(None, read.weights[start:end])) == weighty and not set(names).difference(
+                words[start:end]
+            ):
                 best = rank
     return None if best is None else best[2:]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -196,7 +197,9 @@ class _Reading:
         may_leave = self.extractor.may_leave
         # before each request, for somebody may have marked a channel since the window was cut
         window = part.window if may_leave is None else await may_leave(part.window)
-        sheet = write_sheet(window, masking=self.masking, message_tokens=part.message_tokens, trouble=part.trouble)
+        sheet = await asyncio.to_thread(
+            write_sheet, window, masking=self.masking, message_tokens=part.message_tokens, trouble=part.trouble
+        )
         system = system_prompt()
         try:
             completion = await self.extractor.model.complete(
@@ -214,7 +217,7 @@ class _Reading:
             return _Attempt(trouble=str(error), told="it was empty")
         self._account(completion, system + sheet.prompt)
         self.answer = completion.text
-        return self._read(completion, sheet)
+        return await asyncio.to_thread(self._read, completion, sheet)
 
     def _read(self, completion: Completion, sheet: Sheet) -> _Attempt:
         try:

@@ -129,18 +129,21 @@ def _atom(
 
 
 def _evidence(quote: GivenQuote, sheet: Sheet) -> Evidence | None:
-    """Where the quote is: in the message that is named, else in another new one. What is context proves nothing."""
+    """Where the quote is: in the message that is named, else word for word in another new one.
+
+    What is context proves nothing.
+    """
     named = sheet.new.get(quote.number or 0)
     if named is not None and (found := _found(quote.words, named)):
         return found
     if len(quote.words.split()) < _TELLING_WORDS and len(quote.words) < _TELLING_CHARACTERS:
         return None
     others = (one for one in sheet.new.values() if one is not named)
-    return next((found for one in others if (found := _found(quote.words, one))), None)
+    return next((found for one in others if (found := _found(quote.words, one, whole=True))), None)
 
 
-def _found(words: str, shown: Shown) -> Evidence | None:
-    span = shown.passage.find(words)
+def _found(words: str, shown: Shown, *, whole: bool = False) -> Evidence | None:
+    span = shown.passage.find(words, whole=whole)
     if span is None or not _is_telling(shown.passage.text[slice(*span)], shown.passage.text):
         return None
     start, end = shown.masked.original_span(*span)
