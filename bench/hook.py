@@ -13,7 +13,7 @@ from bench.tables import Table, percentile, say
 from bench.timing import NowhereDispatcher, TimedExtractor, TimedUnits, silent_units
 
 from winnow.domain.jobs import EmbedJob, Kind, Lane
-from winnow.pipeline.extract import extract_knowledge
+from winnow.pipeline.extract import always, extract_knowledge
 from winnow.pipeline.ingest import ingest
 from winnow.pipeline.score import score_messages
 from winnow.providers.rules import RuleExtractor
@@ -118,7 +118,7 @@ async def _extract(
         await score_messages(winnow.scoring(), chats[-1])
     units = TimedUnits(winnow, dispatcher=NowhereDispatcher() if silent else None)
     extractor = TimedExtractor(RuleExtractor(), units.clock, pause_seconds=pause_seconds)
-    tools = replace(winnow.extracting(), units=units, extractor=extractor)
+    tools = replace(winnow.extracting(), units=units, extractor_for=always(extractor))
     room = asyncio.Semaphore(at_once)
 
     async def extract(ids: Sequence[int]) -> float:

@@ -27,6 +27,7 @@ from winnow.servers import servers_for
 from winnow.settings import Settings, load_settings
 from winnow.sources.recognise import open_source
 from winnow.storage.migrate import migrate
+from winnow.storage.status import knowledge_counts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -203,4 +204,4 @@ async def is_idle(stage: Stage, *, unread: int = 0) -> bool:
     counts = await stage.winnow.embeddings.counts()
     if any(count.pending + count.in_hand for count in counts.values()):
         return False
-    return len(await stage.winnow.extractions.unclaimed_ids(channel=None, limit=unread + 1)) <= unread
+    return (await knowledge_counts(stage.winnow.database)).messages_waiting <= unread

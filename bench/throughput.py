@@ -19,11 +19,14 @@ from typing_extensions import override
 
 from winnow.domain.jobs import Kind, Lane
 from winnow.errors import InvalidInput
+from winnow.pipeline.extract import always
 from winnow.pipeline.import_files import How, import_files
-from winnow.pipeline.request_extraction import request_extraction
+from winnow.pipeline.request_extraction import request_by_hand
 from winnow.pipeline.spaces import Spaces
+from winnow.pipeline.sweep import Sweeper
 from winnow.providers.rules import RuleExtractor
 from winnow.sources.recognise import open_source
+from winnow.storage.runs import Wanted
 from winnow.tasks.tools import Tools
 from winnow.worker import work
 
@@ -121,8 +124,7 @@ async def _whole_job(made: Stage, paths: Sequence[Path], copies: int) -> tuple[s
 
 async def _extract_the_rest(made: Stage) -> None:
     """As `winnow up --sample` does: nobody waits for a tenth message."""
-    ids = await made.winnow.extractions.unclaimed_ids(channel=None, limit=EVERYTHING)
-    await request_extraction(made.winnow.dispatcher, ids)
+    await request_by_hand(made.winnow.requesting(), Wanted(), again=False, limit=EVERYTHING)
 
 
 async def _use_api(made: Stage) -> None:
@@ -225,16 +227,17 @@ async def _parts(made: Stage, paths: Sequence[Path], copies: int) -> Table:
     broker.add_middlewares(middleware)
     timed = Spaces(winnow.database, TimedEmbedder(winnow.embedder, clock))
     embedding = replace(winnow.embedding(), store=TimedStore(winnow, clock), spaces=timed)
-    extracting = replace(winnow.extracting(), units=units, extractor=TimedExtractor(RuleExtractor(), clock))
+    extracting = replace(winnow.extracting(), units=units, extractor_for=always(TimedExtractor(RuleExtractor(), clock)))
     broker.state.tools = Tools(scoring=winnow.scoring(), embedding=embedding, extracting=extracting)
     stop = asyncio.Event()
     started = time.perf_counter()
     working = asyncio.create_task(work(winnow, [Lane.BULK], stop), name="worker")
+    sweeping = asyncio.create_task(Sweeper(winnow.sweeping()).sweep_forever(stop), name="sweeper")
     try:
         ended = await until_idle(made, timeout_seconds=LONGEST_SECONDS)
     finally:
         stop.set()
-        await working
+        await asyncio.gather(working, sweeping)
     return _shares(clock, ended - started, stored, middleware.tasks)
 
 
@@ -253,7 +256,7 @@ def _shares(clock: Clock, worked: float, stored: int, tasks: int) -> Table:
         "embed: vector write (with HNSW)": seconds["write"],
         "embed: claim, read, bookkeeping": seconds["claim"] + max(0.0, embed - inside),
         "queue: send (the post-commit hooks)": seconds["hook"] + seconds["hook of the import"],
-        "queue: receive, acknowledge": max(0.0, worked - score - extract - embed),
+        "queue: sweep, receive, acknowledge": max(0.0, worked - score - extract - embed),
     }
     whole = sum(parts.values())
     table = Table(

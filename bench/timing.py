@@ -97,6 +97,11 @@ class TimedExtractor:
         """The inner one's."""
         return self._inner.version
 
+    @property
+    def wants_known(self) -> bool:
+        """The inner one's."""
+        return self._inner.wants_known
+
     async def extract(self, window: Window) -> Extraction:
         """What the inner one finds."""
         self.windows += 1

@@ -46,7 +46,7 @@ from winnow.pipeline.search import Searching
 from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
 from winnow.pipeline.teach import Bench
-from winnow.pipeline.windowing import Limits
+from winnow.pipeline.windowing import limits_of
 from winnow.providers.factory import (
     build_catalogue,
     is_own_service,
@@ -289,11 +289,7 @@ class Winnow:
             store=self.extractions,
             extractor_for=always(RuleExtractor()),
             lease_seconds=self.settings.lease_seconds,
-            limits=Limits(
-                messages=self.settings.window_messages,
-                context=self.settings.window_context,
-                tokens=self.settings.window_tokens,
-            ),
+            limits=limits_of(self.settings),
             rules=self.score_rules,
             memory=MemoryRules(cut=self.settings.extraction_cut, auto_approve=AutoApprove(self.settings.auto_approve)),
             bench=Bench(self.database),

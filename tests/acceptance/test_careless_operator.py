@@ -240,7 +240,7 @@ def post(up: Up, name: str, number: int, more: str = "") -> httpx.Response:
 
 def asked(up: Up) -> httpx.Response:
     with up.http as http:
-        return http.post("/api/v1/knowledge/extract", json={"message_ids": [1]})
+        return http.post("/api/v1/knowledge/extract", json={"message_ids": [1], "again": True})
 
 
 def counts(up: Up) -> dict[str, int]:

@@ -61,7 +61,8 @@ def newest(http: httpx.Client) -> list[int]:
 
 def test_messages_become_knowledge_that_is_found(running: Up, http: httpx.Client) -> None:
     channel, request_id = f"#road-{uuid4().hex[:8]}", f"road-{uuid4().hex}"
-    talk = [message(channel, number, text) for number, text in enumerate(TALK)]
+    talk = [message(channel, number, text) | {"reply_to": "0"} for number, text in enumerate(TALK)]  # one conversation
+    del talk[0]["reply_to"]
     first = http.post(MESSAGES, json=talk[0], headers={"X-Request-ID": request_id})
     assert (first.status_code, first.json()["stored"], len(first.json()["ids"])) == (201, 1, 1)
     assert first.headers["X-Request-ID"] == request_id
@@ -84,7 +85,7 @@ def test_messages_become_knowledge_that_is_found(running: Up, http: httpx.Client
         atoms = http.get("/api/v1/atoms", params={"limit": 100}).json()["items"]
         return [atom for atom in atoms if any(quote["channel"] == channel for quote in atom["evidence"])]
 
-    atoms = eventually(knowledge, "more than ten messages are extracted by themselves")
+    atoms = eventually(knowledge, "more than ten messages of a conversation are extracted by themselves")
     assert {atom["type"] for atom in atoms} >= {"decision", "action", "question", "problem"}
     for quote in (quote for atom in atoms for quote in atom["evidence"]):
         assert quote["quote"] == texts[quote["message_id"]][quote["start"] : quote["end"]] != ""
@@ -123,7 +124,7 @@ def test_extraction_is_to_be_had_by_hand(http: httpx.Client) -> None:
     channel = f"#hand-{uuid4().hex[:8]}"
     ids = http.post(MESSAGES, json=[message(channel, 1, "We decided to keep the Wombat cache.")]).json()["ids"]
     sent = http.post("/api/v1/knowledge/extract", json={"message_ids": ids})
-    assert (sent.status_code, sent.json()) == (202, {"rows": 1, "tasks": 1})
+    assert (sent.status_code, sent.json()) == (202, {"rows": 1, "tasks": 1, "again": 0, "left_out": 0})
     eventually(lambda: http.get(MESSAGES, params={"channel": channel}).json(), "it is stored")
 
     def found() -> bool:
@@ -132,7 +133,7 @@ def test_extraction_is_to_be_had_by_hand(http: httpx.Client) -> None:
 
     eventually(found, "the atom of the message")
     nothing = http.post("/api/v1/knowledge/extract", json={"channel": channel})
-    assert nothing.json() == {"rows": 0, "tasks": 0}
+    assert nothing.json() == {"rows": 0, "tasks": 0, "again": 0, "left_out": 0}
 
 
 def test_a_backfill_embeds_what_has_no_vector(winnow: Program, http: httpx.Client) -> None:

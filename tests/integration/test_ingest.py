@@ -87,17 +87,21 @@ async def test_nothing_given_is_nothing_done(units: UnitsOfWork, dispatcher: Rec
     assert dispatcher.calls == []
 
 
-@pytest.mark.parametrize("lane", list(Lane))
-async def test_promises_leave_in_batches_over_the_lane_asked_for(
-    lane: Lane, units: UnitsOfWork, dispatcher: RecordingDispatcher
-) -> None:
-    ids = (await ingest(units, [incoming(number) for number in range(7)], lane=lane)).ids
+async def test_promises_leave_in_batches(units: UnitsOfWork, dispatcher: RecordingDispatcher) -> None:
+    ids = (await ingest(units, [incoming(number) for number in range(7)], lane=Lane.LIVE)).ids
     await units.drain()
     assert dispatcher.jobs == [
         *(ScoreJob(part) for part in (ids[:3], ids[3:6], ids[6:])),
         *(EmbedJob(Kind.MESSAGES, part) for part in (ids[:3], ids[3:6], ids[6:])),
     ]
-    assert dispatcher.lanes == {lane}
+    assert dispatcher.lanes == {Lane.LIVE}
+
+
+async def test_an_import_s_vectors_are_left_to_the_sweeper(units: UnitsOfWork, dispatcher: RecordingDispatcher) -> None:
+    ids = (await ingest(units, [incoming(number) for number in range(7)], lane=Lane.BULK)).ids
+    await units.drain()
+    assert dispatcher.jobs == [ScoreJob(part) for part in (ids[:3], ids[3:6], ids[6:])]
+    assert dispatcher.lanes == {Lane.BULK}
 
 
 async def test_promises_leave_after_the_commit(database: Database, sql: asyncpg.Connection) -> None:

@@ -11,14 +11,17 @@ import pytest
 from plugins.jetstream import eventually
 from plugins.pipeline import RecordingDispatcher, SteeredEmbedder, add_messages, add_row
 from plugins.sweeping import LEADER, Lanes
-from winnow.domain.jobs import EmbedJob, ExtractJob, Kind, Lane, ScoreJob
+from winnow.domain.jobs import Asked, EmbedJob, ExtractJob, Kind, Lane, ScoreJob
 from winnow.errors import ProviderUnavailable, QueueUnavailable, SpaceMismatch
 from winnow.pipeline.embed import embed_rows
+from winnow.pipeline.extract import extract_knowledge
 from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import BATCHES_AHEAD, Sweeper, Sweeping
+from winnow.storage.channels import park_queue
 from winnow.storage.embeddings import EmbeddingStore
 from winnow.storage.engine import Database
 from winnow.storage.extraction import ExtractionStore
+from winnow.storage.named import statement
 
 if TYPE_CHECKING:
     import asyncpg
@@ -205,7 +208,10 @@ async def test_enough_unclaimed_messages_start_an_extraction(
     sweeper = Sweeper(extraction_sweeping)
     await sweeper.sweep()
     assert dispatcher.ids(ExtractJob) == many
-    assert (dispatcher.calls[0][1], dispatcher.calls[0][0]) == (Lane.LIVE, (ExtractJob(tuple(many)),))
+    assert (dispatcher.calls[0][1], dispatcher.calls[0][0]) == (
+        Lane.LIVE,
+        (ExtractJob(tuple(many), Asked.THRESHOLD),),
+    )
     await sweeper.sweep()
     assert dispatcher.ids(ExtractJob) == many, "promised is promised"
 
@@ -229,12 +235,79 @@ async def test_messages_after_the_promised_ones_wait_for_company(
     first = await add_messages(sql, ["text"] * 5)
     sweeper = Sweeper(extraction_sweeping)
     await sweeper.sweep()
-    await add_messages(sql, ["one more"])
+    await add_messages(sql, ["one more"], conversation=first[0])
     await sweeper.sweep()
     assert dispatcher.ids(ExtractJob) == first, "one message alone makes no window"
-    await add_messages(sql, ["text"] * 4)
+    await add_messages(sql, ["text"] * 4, conversation=first[0])
     await sweeper.sweep()
     assert len(dispatcher.ids(ExtractJob)) == 10
+
+
+async def test_a_quiet_conversation_of_a_lively_channel_is_extracted_and_no_other(
+    extraction_sweeping: Sweeping, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    quiet = await add_messages(sql, ["text"] * 2, hours_ago=3)
+    await add_messages(sql, ["text"] * 4)
+    await Sweeper(extraction_sweeping).sweep()
+    assert dispatcher.jobs[0] == ExtractJob(tuple(quiet), Asked.QUIET)
+    assert dispatcher.ids(ExtractJob) == quiet
+
+
+async def test_a_conversation_is_not_cut_where_a_task_ends(
+    extraction_sweeping: Sweeping, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
+) -> None:
+    talks = [await add_messages(sql, ["text"] * 80) for _ in range(4)]
+    await Sweeper(extraction_sweeping).sweep()
+    jobs = [job.ids for job in dispatcher.jobs if isinstance(job, ExtractJob)]
+    assert jobs == [(*talks[0], *talks[1]), (*talks[2], *talks[3])]
+
+
+async def test_of_a_backlog_no_more_is_sent_than_the_lane_is_to_hold_and_what_was_just_said_goes_beside_it(
+    extraction_sweeping: Sweeping,
+    dispatcher: RecordingDispatcher,
+    extracting: Extracting,
+    sql: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("winnow.pipeline.sweep_extraction.PAGE", 300)
+    monkeypatch.setattr("winnow.pipeline.sweep_extraction.PAGE_OF_LATEST", 5)
+    monkeypatch.setattr("winnow.pipeline.sweep_extraction.MOST_AHEAD", 150)
+    backlog = await add_messages(sql, ["text"] * 400)
+    said = await add_messages(sql, ["text"] * 5, channel="#now")
+    sweeper = Sweeper(extraction_sweeping)
+    await sweeper.sweep()
+    assert sorted(dispatcher.ids(ExtractJob)) == [*backlog[:150], *said]
+    await sweeper.sweep()
+    assert len(dispatcher.ids(ExtractJob)) == 155, "nobody has taken any of it"
+    await extract_knowledge(extracting, [*backlog[:150], *said], lane=Lane.BULK)
+    for _ in range(3):
+        await sweeper.sweep()
+    assert sorted(dispatcher.ids(ExtractJob))[:300] == backlog[:300], "the rest of the page"
+    await extract_knowledge(extracting, backlog[150:300], lane=Lane.BULK)
+    for _ in range(3):
+        await sweeper.sweep()
+    assert sorted(dispatcher.ids(ExtractJob)) == [*backlog, *said]
+
+
+async def test_what_nobody_extracts_is_not_even_looked_at(
+    extraction_sweeping: Sweeping, extracting: Extracting, sql: asyncpg.Connection
+) -> None:
+    await add_messages(sql, ["text"] * 300, channel="#search")
+    ids = await add_messages(sql, ["text"] * 5)
+    await sql.execute("INSERT INTO channels (source, channel, mode) VALUES ('test', '#search', 'search')")
+    await park_queue(extraction_sweeping.database)
+    assert await extracting.store.next_page(after=0, most=5) == ids[-1]
+    await sql.execute("SET enable_seqscan = off")  # which so small a table would be read by
+    plan = await sql.fetch("EXPLAIN " + statement("latest_page").replace("$1::int", "2000"))
+    assert any("extraction_queue_due" in row[0] for row in plan), plan
+    await sql.execute("UPDATE channels SET mode = 'on'")
+    await park_queue(extraction_sweeping.database)
+    assert len(await due(extracting)) == 305
+
+
+async def due(extracting: Extracting) -> list[int]:
+    found = await extracting.store.due(threshold=1, quiet_seconds=0, failed_pause_seconds=0)
+    return [row for conversation in found for row in conversation.ids]
 
 
 async def test_an_import_is_extracted_over_the_bulk_lane_in_batches(

@@ -236,8 +236,12 @@ async def add_messages(
     channel: str = "#team",
     hours_ago: float = 1,
     judged: bool = True,
+    conversation: int | None = None,
 ) -> list[int]:
-    """Messages stored an hour ago, scored and one conversation if `judged`, and queued; returns their ids."""
+    """Messages stored an hour ago, and queued; returns their ids.
+
+    If `judged` they are scored, and one conversation: a new one, or the one that this message began.
+    """
     async with sql.transaction():
         rows = await sql.fetch(
             """
@@ -264,7 +268,7 @@ async def add_messages(
             await sql.execute(
                 "INSERT INTO message_threads (message_id, conversation_id) SELECT i, $2 FROM unnest($1::bigint[]) i",
                 ids,
-                ids[0] if ids else None,
+                conversation or (ids[0] if ids else None),
             )
     return ids
 

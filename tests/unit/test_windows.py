@@ -135,7 +135,7 @@ def test_the_context_is_of_the_conversation_and_only_then_of_the_channel() -> No
     windows = cut_windows(messages[7:], channel="c", context=4, earlier=messages[:7])
     (of_a,) = [window for window in windows if window.messages[0].conversation == ord("a")]
     (of_b,) = [window for window in windows if window.messages[0].conversation == ord("b")]
-    assert ([7, 9], [2, 3, 4, 5]) == ([one.id for one in of_a.messages], [one.id for one in of_a.context])
+    assert ([one.id for one in of_a.messages], [one.id for one in of_a.context]) == ([7, 9], [2, 3, 4, 5])
     assert [one.id for one in of_b.context] == [4, 5, 6, 7], "one of its own, and what was said around it"
 
 

@@ -30,7 +30,7 @@ def status_out(state: Overview) -> embedding_schemas.StatusOut:
         embeddings={kind: embedding_schemas.KindOut(**asdict(counts)) for kind, counts in state.embeddings.items()},
         building=_building_out(state.building) if state.building else None,
         messages=dict(state.messages),
-        knowledge=asdict(state.knowledge),
+        knowledge=asdict(state.knowledge) | {"eta_seconds": _rounded(state.knowledge.eta_seconds)},
         queue=asdict(state.queue) if state.queue else None,
         queue_error=state.queue_error,
         hook_failures=state.hook_failures,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from winnow.pipeline.search import Hit, SearchAnswer
     from winnow.storage.embedding_records import KindCounts
     from winnow.storage.reading import QuoteRecord
+    from winnow.storage.status import KnowledgeCounts
 
 QUOTE_CHARACTERS = 240
 QUOTES_SHOWN = 2
@@ -172,7 +173,8 @@ def overview_parts(console: Console, state: Overview) -> Iterator[RenderableType
         | {
             "atoms": atoms,
             "extraction": f"runs: {runs}; messages waiting: {knowledge.messages_waiting:,}, in hand: "
-            f"{knowledge.messages_in_hand:,}, set aside after failing: {knowledge.messages_failed:,}",
+            f"{knowledge.messages_in_hand:,}, set aside after failing: {knowledge.messages_failed:,}"
+            f"{_extraction_left(knowledge)}",
             "vectors": space,
             **_building_facts(state),
             "queue": _queue_line(state),
@@ -180,6 +182,13 @@ def overview_parts(console: Console, state: Overview) -> Iterator[RenderableType
         }
         | _trouble_facts(state),
     )
+
+
+def _extraction_left(knowledge: KnowledgeCounts) -> str:
+    """How long still, while runs follow one another; what waits for company goes when its conversation is quiet."""
+    if not knowledge.messages_per_second or not knowledge.eta_seconds:
+        return ""
+    return f"; {knowledge.messages_per_second:,.1f} messages/s, about {span(knowledge.eta_seconds)} left"
 
 
 def _message_facts(state: Overview) -> dict[str, str | Text]:

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 # Of the messages that wait for extraction so many are looked at, and the latest ones, so that a look at a great
 # backlog costs no more than one at a small one.
-PAGE = 10_000
+PAGE = 4_000
 PAGE_OF_LATEST = 2_000
 # As much as the bulk lane is given at a time to be extracted: what is embedded meanwhile must not wait behind all.
 MOST_AHEAD = 2_000
@@ -51,8 +51,9 @@ class ExtractionSweep:
         if dead:
             log.warning("sweep.dead_runs", runs=dead)
         await self._forget_promises()
-        sent, room = await self._send(await self._due(self._after), MOST_AHEAD - len(self._promised))
-        next_after = await self.store.next_page(after=self._after, most=PAGE)
+        sent, next_after = 0, await self.store.next_page(after=self._after, most=PAGE)
+        if (room := MOST_AHEAD - len(self._promised)) > 0:
+            sent, room = await self._send(await self._due(self._after), room)
         if next_after is not None and (latest := await self.store.latest_page(most=PAGE_OF_LATEST)) >= next_after:
             more, _ = await self._send(await self._due(latest), 0)
             sent += more

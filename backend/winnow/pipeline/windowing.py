@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from winnow.domain.knowledge import WindowMessage
 from winnow.domain.rules.words import content_words
 from winnow.domain.scoring import MessageKind, ScoreRules
-from winnow.domain.windows import cut_windows
+from winnow.domain.windows import SHORT_CONVERSATION, cut_windows
 from winnow.pipeline.score import scored
 from winnow.storage.runs import atoms_around, topics_around
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from winnow.domain.jobs import Asked, Lane
     from winnow.domain.knowledge import KnownAtom, Window
+    from winnow.settings import Settings
     from winnow.storage.engine import Database
     from winnow.storage.extraction import ExtractionStore, StoredMessage
     from winnow.storage.messages import StoredScore
@@ -35,6 +36,11 @@ class Limits:
     messages: int
     context: int
     tokens: int
+
+
+def limits_of(settings: Settings) -> Limits:
+    """As the settings choose."""
+    return Limits(messages=settings.window_messages, context=settings.window_context, tokens=settings.window_tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +108,7 @@ async def _windows(
     store: ExtractionStore, messages: Sequence[StoredMessage], limits: Limits, scores: Mapping[int, StoredScore]
 ) -> list[Window]:
     """The messages cut into windows, each with what was said before."""
-    earlier = await store.earlier(messages, limit=max(limits.context, 1))
+    earlier = await store.earlier(messages, limit=max(limits.context, SHORT_CONVERSATION))
     first = messages[0]
     before = [item for item in earlier if (item.message.sent_at, item.message.id) < (first.sent_at, first.id)]
     return cut_windows(

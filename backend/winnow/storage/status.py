@@ -20,7 +20,10 @@ class KnowledgeCounts:
     """Where extraction stands: messages by what becomes of them, runs by state, active atoms by type, rare events.
 
     Messages wait for a run, are in a run's hand, or failed: runs failed with them `MOST_FAILURES` times, and the next
-    one is for somebody to ask for (`winnow extract`).
+    one is for somebody to ask for (`winnow extract`). What is in channels that nothing is extracted from waits for no
+    run.
+
+    `messages_per_second` were read by the runs of the last five minutes; None: there were none.
     """
 
     messages_waiting: int
@@ -29,6 +32,15 @@ class KnowledgeCounts:
     runs: Mapping[str, int]
     atoms: Mapping[str, int]
     events: Mapping[str, int]
+    messages_per_second: float | None = None
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """How long what waits and is in hand will take at this pace; None: nobody can say."""
+        left = self.messages_waiting + self.messages_in_hand
+        if not left:
+            return 0.0
+        return left / self.messages_per_second if self.messages_per_second else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +93,7 @@ async def knowledge_counts(database: Database) -> KnowledgeCounts:
         runs = {row.state: int(row.number) for row in await fetch(connection, "count_runs")}
         atoms = {row.type: int(row.number) for row in await fetch(connection, "count_atoms")}
         events = {row.name: int(row.value) for row in await fetch(connection, "read_counters")}
+        pace = await fetch(connection, "extraction_pace")
     return KnowledgeCounts(
         messages_waiting=queue.waiting,
         messages_in_hand=queue.in_hand,
@@ -88,4 +101,5 @@ async def knowledge_counts(database: Database) -> KnowledgeCounts:
         runs=runs,
         atoms=atoms,
         events=events,
+        messages_per_second=float(pace[0].messages_per_second) if pace else None,
     )

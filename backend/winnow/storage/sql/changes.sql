@@ -204,13 +204,17 @@ WITH quoting AS (
     UPDATE messages m SET details = m.details - 'quote'
     FROM message_threads t
     WHERE t.parent_id = ANY($1::bigint[]) AND m.id = t.message_id AND m.id <> ALL ($1::bigint[]) AND m.details ? 'quote'
+), seen AS (  -- message by message: the index that answers this is not taken for many at once
+    SELECT r.id FROM unnest($1::bigint[]) AS given (id) JOIN extraction_runs r ON r.message_ids @> ARRAY[given.id]
+    UNION
+    SELECT r.id FROM unnest($1::bigint[]) AS given (id)
+    JOIN extraction_runs r ON r.answer IS NOT NULL AND r.context_ids @> ARRAY[given.id]
 ), told AS (
-    SELECT r.id FROM extraction_runs r
-    WHERE (r.error <> $2 OR r.answer IS NOT NULL) AND r.message_ids && $1::bigint[]
-       OR r.answer IS NOT NULL AND r.context_ids && $1::bigint[]
+    SELECT r.id FROM seen JOIN extraction_runs r ON r.id = seen.id WHERE r.error <> $2 OR r.answer IS NOT NULL
 ), runs AS (
     UPDATE extraction_runs r SET error = CASE WHEN r.error IS NOT NULL THEN $2 END, answer = NULL, window_hash = NULL
-    WHERE r.message_ids && $1::bigint[] OR r.answer IS NOT NULL AND r.context_ids && $1::bigint[]
+    FROM seen
+    WHERE r.id = seen.id AND (r.error <> $2 OR r.answer IS NOT NULL OR r.window_hash IS NOT NULL)
 ), queued AS (
     DELETE FROM extraction_queue WHERE message_id = ANY($1::bigint[]) RETURNING 1
 ), threaded AS (
@@ -287,6 +291,10 @@ WITH chosen AS MATERIALIZED (
     WHERE p.id IN (SELECT topic_id FROM topics_touched)
       AND NOT EXISTS (SELECT FROM atoms a WHERE a.topic_id = p.id AND a.id NOT IN (SELECT id FROM gone_atoms))
       AND NOT EXISTS (SELECT FROM messages m WHERE m.topic_id = p.id AND m.id NOT IN (SELECT id FROM chosen))
+), seen AS (
+    SELECT r.id FROM chosen JOIN extraction_runs r ON r.message_ids @> ARRAY[chosen.id]
+    UNION
+    SELECT r.id FROM chosen JOIN extraction_runs r ON r.answer IS NOT NULL AND r.context_ids @> ARRAY[chosen.id]
 ), gone AS (
     SELECT 'messages' AS kind, id FROM chosen UNION ALL SELECT 'atoms', id FROM gone_atoms
     UNION ALL SELECT 'topics', id FROM gone_topics
@@ -307,6 +315,5 @@ SELECT (SELECT count(*) FROM chosen) AS messages,
        (SELECT count(*) FROM embedding_jobs j JOIN gone ON gone.kind = j.kind AND gone.id = j.entity_id)
        + (SELECT count(*) FROM extraction_queue q WHERE q.message_id IN (SELECT id FROM chosen))
        + (SELECT count(*) FROM message_threads t WHERE t.message_id IN (SELECT id FROM chosen)) AS ledger_rows,
-       (SELECT count(*) FROM extraction_runs r
-        WHERE (r.error <> $2::text OR r.answer IS NOT NULL) AND r.message_ids && $1::bigint[]
-           OR r.answer IS NOT NULL AND r.context_ids && $1::bigint[]) AS run_errors
+       (SELECT count(*) FROM seen JOIN extraction_runs r ON r.id = seen.id
+        WHERE r.error <> $2::text OR r.answer IS NOT NULL) AS run_errors

@@ -17,8 +17,9 @@ WHERE id = $1
 -- Windows with these messages are to be read again: what was known from them is gone, or somebody wants it. $1 ids.
 -- name: forget_windows
 UPDATE extraction_runs SET window_hash = NULL
-WHERE id IN (SELECT id FROM extraction_runs WHERE window_hash IS NOT NULL AND message_ids && $1::bigint[]
-             ORDER BY id FOR UPDATE)
+WHERE id IN (SELECT r.id FROM unnest($1::bigint[]) AS given (id)
+             JOIN extraction_runs r ON r.message_ids @> ARRAY[given.id] WHERE r.window_hash IS NOT NULL
+             ORDER BY r.id FOR UPDATE OF r)
 
 -- Runs, the latest first. $1 state or NULL, $2 channel by its identity or title, or NULL, $3 before this id, $4 how many.
 -- name: list_runs
