@@ -16,7 +16,7 @@ from winnow.domain.knowledge import AtomStatus, AtomType
 from winnow.domain.moments import end_moment, first_moment, last_moment
 from winnow.errors import InvalidInput
 from winnow.pipeline.filters import AskedMessages, whole_filter
-from winnow.storage.atom_filter import AtomFilter, Order, Place
+from winnow.storage.atom_filter import CURSOR, AtomFilter, Order, Place
 from winnow.storage.engine import Database
 
 MOST_SHOWN = 5
@@ -42,7 +42,11 @@ AsOf = Annotated[
 ]
 Words = Annotated[str, Field(max_length=MOST_TEXT_CHARACTERS)]
 Limit = Annotated[int, Query(ge=1, le=100)]
-Cursor = Annotated[str | None, Query(max_length=300, description="A page's `next_cursor`: the page after it.")]
+# Checked by `Place.read`, in better words.
+Cursor = Annotated[
+    Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^{CURSOR}$"})] | None,
+    Query(description="A page's `next_cursor`: the page after it, with the same filters and order."),
+]
 
 
 class AskedStatus(StrEnum):

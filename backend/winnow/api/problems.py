@@ -109,6 +109,8 @@ def _sentence(detail: dict[str, Any]) -> str:
         return f"the body is not JSON: {detail['ctx']['error']} at character {rest[0] + 1}"
     # `message` and `messages` only say which of the two a body was taken for.
     inside = rest[1:] if first == "body" and rest[:1] in ([ONE], [MANY]) else rest
+    if first == "query":  # which of several values is wrong is seen from what it is
+        inside = rest[:1]
     return sentence_of(detail, inside or [first])
 
 

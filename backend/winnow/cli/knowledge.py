@@ -10,7 +10,7 @@ import typer
 from winnow.api.knowledge_answers import atom_in_full_out, open_page_out, page_out, topic_out
 from winnow.cli import knowledge_options as asked
 from winnow.cli.options import AsJson, DataDir
-from winnow.cli.render import counted, plain
+from winnow.cli.render import plain
 from winnow.cli.render_knowledge import show_atom_in_full, show_atoms, show_log, show_open, show_topic, show_topics
 from winnow.cli.running import console, print_json, run, settings_for
 from winnow.cli.using import using

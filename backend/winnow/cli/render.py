@@ -91,7 +91,10 @@ def show_hit(console: Console, hit: Hit) -> None:
 
 def show_atom(console: Console, atom: AtomRecord, score: float | None = None) -> None:
     """An atom with its words."""
-    _headline(console, atom.type, atom.title, score, f"topic: {atom.topic}" if atom.topic else "")
+    remarks = [f"topic: {atom.topic}"] if atom.topic else []
+    remarks += [f"by {atom.extractor}"] if atom.extractor != "rules" else []
+    remarks += ["superseded" + (f" by {atom.superseded_by}" if atom.superseded_by else "")] if atom.superseded else []
+    _headline(console, atom.type, atom.title, score, "; ".join(remarks))
     said: dict[str, QuoteRecord] = {}
     for quote in atom.evidence:
         said.setdefault(_shortened(quote.quote), quote)  # what several people said in the same words is shown once

@@ -14,6 +14,7 @@ import typer
 
 from winnow.api.answers import search_hit_out, status_out
 from winnow.bootstrap import opened
+from winnow.cli import knowledge_options as asked
 from winnow.cli.options import AsJson, DataDir
 from winnow.cli.render import show_answer, show_overview
 from winnow.cli.running import console, print_json, run, settings_for
@@ -21,6 +22,7 @@ from winnow.cli.watching import WATCH_SECONDS, watch
 from winnow.domain.jobs import Kind
 from winnow.embedded.postgres import programs_folder
 from winnow.errors import EmbeddedServerFailed, InvalidInput, SetupFault
+from winnow.pipeline.filters import AskedMessages, said_by
 from winnow.pipeline.overview import overview
 from winnow.pipeline.search import search
 from winnow.servers import servers_for
@@ -67,6 +69,11 @@ async def prepare(servers: Servers) -> None:
 def search_command(
     query: Annotated[list[str], typer.Argument(help="What to look for.")],
     kind: Annotated[list[Kind] | None, typer.Option(help="Only these kinds; may be given several times.")] = None,
+    channel: asked.Channel = None,
+    source: asked.Source = None,
+    author: asked.Author = None,
+    since: asked.Since = None,
+    until: asked.Until = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Most hits.")] = 10,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -75,8 +82,12 @@ def search_command(
     settings = settings_for(data_dir=data_dir)
 
     async def main() -> None:
+        first, end, _ = asked.period(since=since, until=until)
+        messages = AskedMessages(channel=channel, source=source, author=author)
         async with using(settings, queue=False) as winnow:
-            answer = await search(winnow.searching(), " ".join(query), kinds=kind or tuple(Kind), limit=limit)
+            said = await said_by(winnow.database, messages, since=first, until=end)
+            kinds = kind or tuple(Kind)
+            answer = await search(winnow.searching(), " ".join(query), kinds=kinds, limit=limit, said=said)
         if as_json:
             hits = [search_hit_out(hit).model_dump(mode="json", exclude_none=True) for hit in answer.hits]
             print_json({"query": answer.query, "hits": hits, "degraded": answer.degraded})

@@ -29,21 +29,23 @@ def last_moment(given: str) -> datetime:
 
 
 def _read(given: str) -> tuple[datetime, bool]:
+    """The moment, and whether it is a whole day that begins with it."""
     given = given.strip()
-    try:
-        if _DAY.fullmatch(given):
-            return _within(datetime.combine(date.fromisoformat(given), time(), UTC), given), True
-        found = datetime.fromisoformat(given.upper().replace(",", ".")) if _MOMENT.fullmatch(given) else None
-    except ValueError:
-        found = None
+    is_day = _DAY.fullmatch(given) is not None
+    found = _parsed(given, is_day=is_day)
     if found is None:
         raise ValueError(f"{given[:50]!r} is no day and no moment; write it like 2026-01-31 or 2026-01-31T09:30:00Z")
     if found.tzinfo is None:
         raise ValueError(f"{given!r} has no time zone; write it like 2026-01-31T09:30:00Z, or only the day")
-    return _within(found, given), False
-
-
-def _within(found: datetime, given: str) -> datetime:
     if found.year not in YEARS:
         raise ValueError(f"{given!r} is out of range: {YEARS[0]} to {YEARS[-1]}")
-    return found.astimezone(UTC)
+    return found.astimezone(UTC), is_day
+
+
+def _parsed(given: str, *, is_day: bool) -> datetime | None:
+    try:
+        if is_day:
+            return datetime.combine(date.fromisoformat(given), time(), UTC)
+        return datetime.fromisoformat(given.upper().replace(",", ".")) if _MOMENT.fullmatch(given) else None
+    except ValueError:
+        return None

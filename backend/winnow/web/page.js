@@ -10,7 +10,14 @@ const card = (type, title, by) => {
 };
 const show = {
   atoms: ({ atom }) => {
-    const a = card(atom.type, atom.title, [atom.topic && `topic: ${atom.topic}`, `confidence ${Math.round(atom.confidence * 100)} %`].filter(Boolean).join(" · "));
+    // Who made it is said beside how sure it is: rules are right less often than the number of a model's looks.
+    const by = [atom.topic && `topic: ${atom.topic}`, `by ${atom.extractor}`, `confidence ${Math.round(atom.confidence * 100)} %`];
+    const a = card(atom.type, atom.title, by.filter(Boolean).join(" · "));
+    if (atom.superseded) {
+      a.classList.add("superseded");
+      a.append(el("div", "by fate", [`superseded ${when(atom.valid_until)}`, atom.superseded_by_title && `by: ${atom.superseded_by_title}`, atom.superseded_because && `because ${atom.superseded_because}`].filter(Boolean).join(" ")));
+    }
+    if (atom.closed_at) a.append(el("div", "by fate", `closed ${when(atom.closed_at)}${atom.closed_because ? `: ${atom.closed_because}` : ""}`));
     const told = new Set();
     for (const e of atom.evidence.filter((e) => !told.has(e.quote) && told.add(e.quote))) a.append(el("blockquote", "", e.quote), el("div", "by", `${e.author || "somebody"}, ${e.channel_title || e.channel}, ${when(e.sent_at)}`));
     for (const l of atom.links) a.append(el("div", "by", l.outgoing ? `${l.type} → ${l.other_title}` : `← ${l.type}: ${l.other_title}`));
@@ -41,13 +48,14 @@ $("door").addEventListener("submit", (event) => {
   $("door").hidden = true;
   $("remark").textContent = "";
   status();
-  if ($("ask").q.value) run($("ask").q.value, $("ask").kind.value);
+  if ($("ask").q.value) run($("ask").q.value, $("ask").kind.value, $("ask").channel.value);
 });
-async function run(q, kind) {
+async function run(q, kind, channel) {
   $("remark").textContent = "searching …";
   try {
     const asked = new URLSearchParams({ q, limit: 20 });
     if (kind) asked.set("kind", kind);
+    if (channel) asked.set("channel", channel);
     const body = await ask(`api/v1/search?${asked}`);
     $("hits").replaceChildren(...body.hits.map((hit) => show[hit.kind](hit)));
     $("remark").textContent = body.degraded ? `By words only: ${body.degraded}` : body.hits.length ? "" : "Nothing found.";
@@ -55,9 +63,9 @@ async function run(q, kind) {
 }
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  const { q, kind } = Object.fromEntries(new FormData(event.target));
-  history.replaceState(null, "", `?${new URLSearchParams({ q, kind })}`);
-  run(q, kind);
+  const { q, kind, channel } = Object.fromEntries(new FormData(event.target));
+  history.replaceState(null, "", `?${new URLSearchParams({ q, kind, channel })}`);
+  run(q, kind, channel.trim());
 });
 let next;
 async function status() {
@@ -77,4 +85,4 @@ async function status() {
 }
 status();
 const asked = new URLSearchParams(location.search);
-if (asked.get("q")) { $("ask").q.value = asked.get("q"); $("ask").kind.value = asked.get("kind") ?? ""; run(asked.get("q"), asked.get("kind")) }
+if (asked.get("q")) { $("ask").q.value = asked.get("q"); $("ask").kind.value = asked.get("kind") ?? ""; $("ask").channel.value = asked.get("channel") ?? ""; run(asked.get("q"), asked.get("kind"), asked.get("channel")) }
