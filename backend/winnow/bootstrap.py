@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from winnow.domain.jobs import Lane
-from winnow.domain.memory import AutoApprove, MemoryRules
-from winnow.domain.providers import TRAITS, Provider, ProviderKind
 from winnow.domain.scoring import ScoreRules
 from winnow.domain.spaces import Role, Wish
 from winnow.domain.usage import Purpose, Tariff
@@ -33,49 +31,44 @@ from winnow.pipeline.embedders import (
 )
 from winnow.pipeline.estimate import Asked
 from winnow.pipeline.examine import Examining
+from winnow.pipeline.examine_extractor import examine_extractor
 from winnow.pipeline.examine_model import ExaminingModel
-from winnow.pipeline.extract import Extracting, always
+from winnow.pipeline.extract import Extracting
+from winnow.pipeline.extractors import Extractors
+from winnow.pipeline.memory import memory_of
 from winnow.pipeline.metering import Meter, NotedEmbedder, NotedLanguageModel
 from winnow.pipeline.overview import Overviewing
-from winnow.pipeline.providers import Registry
+from winnow.pipeline.providers import Registry, registry_of
 from winnow.pipeline.request_extraction import Requesting
-from winnow.pipeline.review import Reviewing
 from winnow.pipeline.score import Scoring
 from winnow.pipeline.score_by_model import ModelScorer, scorer_of
 from winnow.pipeline.search import Searching
 from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
+from winnow.pipeline.tariffs import tariff_here, tariff_of
 from winnow.pipeline.teach import Bench
 from winnow.pipeline.windowing import limits_of
-from winnow.providers.factory import (
-    build_catalogue,
-    is_own_service,
-    parse_embedder,
-    provider_of_settings,
-)
+from winnow.providers.chosen import parse_embedder
+from winnow.providers.factory import build_catalogue, provider_of_settings
 from winnow.providers.models import known_model
-from winnow.providers.prices import KnownPrices
-from winnow.providers.rules import RuleExtractor
 from winnow.queue.broker import JetStreamBroker
 from winnow.queue.events import NatsAnnouncer
 from winnow.queue.facts import jetstream_facts
 from winnow.queue.lanes import LANES
 from winnow.queue.middleware import LogContextMiddleware
 from winnow.queue.view import JetStreamView
-from winnow.secrets import secrets_of
 from winnow.servers import external_servers
 from winnow.storage.embeddings import EmbeddingStore
 from winnow.storage.engine import Database
 from winnow.storage.extraction import ExtractionStore
-from winnow.storage.providers import ProviderStore
 from winnow.storage.unit_of_work import UnitsOfWork
 from winnow.tasks.dispatch import TaskDispatcher, register_tasks
 from winnow.tasks.tools import Tools
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from uuid import UUID
+    from collections.abc import AsyncIterator, Callable
 
+    from winnow.domain.providers import Provider
     from winnow.domain.spaces import Space
     from winnow.pipeline.choices import Choice
     from winnow.pipeline.overview import QueueView
@@ -96,6 +89,7 @@ class Winnow:
     embedder: Embedder
     brokers: dict[Lane, JetStreamBroker]
     scorer: ModelScorer | None = field(init=False)
+    extractors: Extractors = field(init=False)
     spaces: Spaces = field(init=False)
     embeddings: EmbeddingStore = field(init=False)
     extractions: ExtractionStore = field(init=False)
@@ -112,7 +106,14 @@ class Winnow:
         self.embeddings = EmbeddingStore(self.database, large_writes=max(2, self.settings.bulk_concurrency // 2))
         self.extractions = ExtractionStore(self.database)
         self.meter = Meter(self.database)
-        self.scorer = self._scorer()
+        self.scorer = scorer_of(self.settings, make=self._maker(Purpose.SCORE), database=self.database)
+        self.extractors = Extractors(
+            settings=self.settings,
+            registry=self.registry(),
+            make=self._maker(Purpose.EXTRACT),
+            tariff_of=tariff_of,
+            database=self.database,
+        )
         self.dispatcher = TaskDispatcher(self.brokers)
         self.units = UnitsOfWork(
             self.database,
@@ -147,9 +148,6 @@ class Winnow:
             return self.embedder
         return self.embedder_of(provider, space.identity.model, space=space)
 
-    def _provider_of_settings(self, kind: str) -> Provider:
-        return provider_of_settings(self.settings, ProviderKind(kind))
-
     def embedder_of(self, provider: Provider, model: str, *, space: Space | None = None) -> Embedder:
         """One with this model of this provider; with the prefixes of the space, and held to it, if it is for one."""
         return paced_embedder(self.settings, self.ways, provider, model, space=space)
@@ -162,16 +160,13 @@ class Winnow:
             named=model,
             purpose=purpose,
             provider=provider,
-            tariff=self.tariff_of(provider),
+            tariff=tariff_of(provider),
             worker=self.worker,
             meter=self.meter,
         )
 
-    def _scorer(self) -> ModelScorer | None:
-        def make(provider: Provider, model: str) -> LanguageModel:
-            return self.language_model_of(provider, model, Purpose.SCORE)
-
-        return scorer_of(self.settings, make=make, database=self.database)
+    def _maker(self, purpose: Purpose) -> Callable[[Provider, str], LanguageModel]:
+        return lambda provider, model: self.language_model_of(provider, model, purpose)
 
     def catalogue_of(self, provider: Provider) -> ModelCatalogue:
         """Of the models of the provider's server."""
@@ -181,7 +176,7 @@ class Winnow:
         """What it would cost to have this choice's embedder asked."""
         return Asked(
             embedder=embedder,
-            tariff=self.tariff_of(choice.provider),
+            tariff=tariff_of(choice.provider),
             worker=self.worker,
             provider_id=choice.provider.id,
             provider_name=choice.provider.name,
@@ -190,7 +185,7 @@ class Winnow:
 
     def choosing(self) -> Choosing:
         """For naming models."""
-        return Choosing(registry=self.registry(), of_settings=self._provider_of_settings)
+        return Choosing(registry=self.registry(), of_settings=lambda kind: provider_of_settings(self.settings, kind))
 
     async def start_queue(self) -> None:
         """Connects to NATS. Use cases that only read the database do without.
@@ -223,6 +218,7 @@ class Winnow:
         await self.meter.close()
         if self.scorer is not None:
             await self.scorer.model.close()
+        await self.extractors.close()
         await self.spaces.close()
         await self.database.close()
 
@@ -233,26 +229,13 @@ class Winnow:
 
     def tariff(self) -> Tariff:
         """What the use of models costs here."""
-        return Tariff(pricing=KnownPrices(), is_own_service=self._is_own_service)
-
-    def tariff_of(self, provider: Provider) -> Tariff:
-        """What the use of this provider's models costs."""
-        return Tariff(pricing=KnownPrices(), is_own_service=lambda _kind, _id: is_own_service(provider))
-
-    def _is_own_service(self, kind: str, provider_id: UUID | None) -> bool:
-        """Whether a provider (None: the settings' own) is the service of the company whose protocol it speaks."""
-        provider = self._source.known(kind, provider_id)
-        if provider is None and provider_id is None and self.embedder.identity.provider == kind and kind in TRAITS:
-            provider = self._provider_of_settings(kind)
-        return provider is not None and is_own_service(provider)
+        return tariff_here(self.settings, self._source, first_kind=self.embedder.identity.provider)
 
     def task_tools(self) -> Tools:
         """What tasks are given."""
+        comparing = Comparing(database=self.database, units=self.units)
         return Tools(
-            scoring=self.scoring(),
-            embedding=self.embedding(),
-            extracting=self.extracting(),
-            comparing=Comparing(database=self.database, units=self.units),
+            scoring=self.scoring(), embedding=self.embedding(), extracting=self.extracting(), comparing=comparing
         )
 
     @property
@@ -277,21 +260,17 @@ class Winnow:
             dispatcher=self.dispatcher,
         )
 
-    def reviewing(self, by: str) -> Reviewing:
-        """For what people do with atoms; `by` is who."""
-        return Reviewing(units=self.units, database=self.database, by=by)
-
     def extracting(self) -> Extracting:
         """For extracting knowledge in this process."""
         return Extracting(
             database=self.database,
             units=self.units,
             store=self.extractions,
-            extractor_for=always(RuleExtractor()),
+            extractor_for=self.extractors.of,
             lease_seconds=self.settings.lease_seconds,
             limits=limits_of(self.settings),
             rules=self.score_rules,
-            memory=MemoryRules(cut=self.settings.extraction_cut, auto_approve=AutoApprove(self.settings.auto_approve)),
+            memory=memory_of(self.settings),
             bench=Bench(self.database),
         )
 
@@ -343,12 +322,7 @@ class Winnow:
 
     def registry(self) -> Registry:
         """For providers."""
-        return Registry(
-            store=ProviderStore(self.database),
-            secrets=secrets_of(self.settings),
-            first_timeout_seconds=self.settings.provider_first_timeout_seconds,
-            timeout_seconds=self.settings.provider_timeout_seconds,
-        )
+        return registry_of(self.settings, self.database)
 
     def examining(self, *, measure: bool) -> Examining:
         """For `winnow doctor`."""
@@ -357,6 +331,7 @@ class Winnow:
             database=self.database,
             queue=lambda: jetstream_facts(client),
             model=lambda role: self._examining_model(role, measure=measure),
+            extractor=lambda: examine_extractor(self.extractors),
             data_dir=self.settings.data_dir if external_servers(self.settings) is None else None,
         )
 
@@ -368,7 +343,7 @@ class Winnow:
         provider = await self._source.provider_of(space) if space else None
         if provider is None:
             provider = provider_behind_vectors(self.settings, embedder.identity.provider)
-        asked = Asked(embedder=embedder, tariff=self.tariff_of(provider), worker=self.worker, provider_id=provider.id)
+        asked = Asked(embedder=embedder, tariff=tariff_of(provider), worker=self.worker, provider_id=provider.id)
         several = provider.urls if len(provider.urls) > 1 else ()
         return ExaminingModel(
             area="model" if role == Role.ACTIVE else "next model",
@@ -383,7 +358,13 @@ class Winnow:
     def overviewing(self) -> Overviewing:
         """For `winnow status` and its kin."""
         view: QueueView = JetStreamView(self.brokers[Lane.LIVE])
-        return Overviewing(database=self.database, embeddings=self.embeddings, spaces=self.spaces, queue=view)
+        return Overviewing(
+            database=self.database,
+            embeddings=self.embeddings,
+            spaces=self.spaces,
+            queue=view,
+            extractor=self.settings.extractor,
+        )
 
 
 def build(settings: Settings, servers: Servers, *, pool_size: int = 10) -> Winnow:

@@ -144,6 +144,12 @@ class Settings(BaseSettings):
     scorer: str = Field("rules", description="`rules`, or the model that scores: `ollama:MODEL`, `openai:MODEL`.")
 
     # extraction
+    extractor: str = Field(
+        "rules", description="`rules`, or the model that extracts: `PROVIDER:MODEL`, for example `ollama:qwen3:8b`."
+    )
+    mask_contacts: bool = Field(
+        False, description="Telephone numbers and e-mail addresses are masked, too, before text leaves for a model."
+    )
     extraction_threshold: int = Field(
         10, ge=1, description="Waiting messages of a conversation that start an extraction."
     )

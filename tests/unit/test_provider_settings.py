@@ -14,11 +14,11 @@ from pydantic import SecretStr
 from winnow.domain.providers import Provider, ProviderKind
 from winnow.errors import InvalidSettings
 from winnow.providers.address import parse_address
+from winnow.providers.chosen import parse_embedder
 from winnow.providers.factory import (
     build_embedder,
     build_embedder_of,
     check_embedder,
-    parse_embedder,
     provider_of_settings,
 )
 from winnow.providers.models import known_prefixes

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from winnow.domain.ollama_host import ollama_url
 from winnow.domain.providers import ProviderKind
 from winnow.errors import InvalidInput, InvalidSettings
-from winnow.pipeline.setup import look, offers, proposed
+from winnow.pipeline.setup import look, offers, proposed, proposed_chat
 from winnow.providers.base import ServedModel
 from winnow.settings import load_settings
 
@@ -120,3 +120,21 @@ async def test_trouble_is_told_by_the_name_that_was_set(
     assert "does not answer" in told
     assert "WINNOW_OPENAI_URL" not in told
     assert (name in told) == (kind is ProviderKind.OPENAI), "an Ollama is started by one command"
+
+
+@pytest.mark.parametrize(
+    ("names", "chat"),
+    [
+        (["nomic-embed-text:latest"], None),
+        (["qwen3:8b", "llama3.1:8b"], "qwen3:8b"),
+        (["gpt-4o-mini", "text-embedding-3-small"], "gpt-4o-mini"),
+        (["some-model"], None),
+    ],
+)
+def test_a_model_to_extract_with_is_proposed_where_there_is_one_for_sure(names: list[str], chat: str | None) -> None:
+    assert proposed_chat([ServedModel(name=name) for name in names], own_tag=":latest") == chat
+
+
+def test_a_model_that_says_it_chats_is_one() -> None:
+    models = [ServedModel(name="a", chats=False), ServedModel(name="b:latest", chats=True)]
+    assert proposed_chat(models, own_tag=":latest") == "b"

@@ -25,6 +25,7 @@ def status_out(state: Overview) -> embedding_schemas.StatusOut:
         **dict(_pace_out(state)),
         idle=state.idle,
         embedder=state.embedder,
+        extractor=state.extractor,
         space=state.space,
         dimensions=state.dimensions,
         embeddings={kind: embedding_schemas.KindOut(**asdict(counts)) for kind, counts in state.embeddings.items()},

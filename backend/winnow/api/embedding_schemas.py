@@ -86,6 +86,7 @@ class StatusOut(PaceOut):
 
     idle: bool
     embedder: str
+    extractor: str
     space: str | None
     dimensions: int | None
     embeddings: dict[Kind, KindOut]

@@ -175,9 +175,9 @@ def overview_parts(console: Console, state: Overview) -> Iterator[RenderableType
         | _message_facts(state)
         | {
             "atoms": atoms,
-            "extraction": f"runs: {runs}; messages waiting: {knowledge.messages_waiting:,}, in hand: "
-            f"{knowledge.messages_in_hand:,}, set aside after failing: {knowledge.messages_failed:,}"
-            f"{_extraction_left(knowledge)}",
+            "extraction": f"by {plain(state.extractor)}; runs: {runs}; messages waiting: "
+            f"{knowledge.messages_waiting:,}, in hand: {knowledge.messages_in_hand:,}, set aside after failing: "
+            f"{knowledge.messages_failed:,}{_extraction_left(knowledge)}",
             "vectors": space,
             **_building_facts(state),
             "queue": _queue_line(state),

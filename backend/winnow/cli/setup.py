@@ -195,3 +195,6 @@ def _tell(written: Sequence[tuple[StoredProvider, Checked]], failed: dict[str, s
             console.print(then, markup=False, soft_wrap=True)
         elif checked.passed:
             console.print(f"embed with it: winnow model use {_model_of(row)}", markup=False, soft_wrap=True)
+        if row.chat_model:
+            chosen = f"WINNOW_EXTRACTOR={row.name}:{row.chat_model}"
+            console.print(f"extract with it: {chosen}, for those who start Winnow", markup=False, soft_wrap=True)

@@ -176,6 +176,7 @@ class Extraction:
     """All that was found in one window. `message_topics` gives the topic's name for each message id that has one.
 
     `terms` are the salient terms of topics, by the topic's name, each with its weight: what a topic is known again by.
+    `trouble` says what of the window was not read, or of an answer not used; empty: nothing.
     """
 
     atoms: tuple[ExtractedAtom, ...] = ()
@@ -184,6 +185,7 @@ class Extraction:
     message_topics: Mapping[int, str] = field(default_factory=dict)
     terms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     use: ModelUse = field(default_factory=ModelUse)
+    trouble: str = ""
 
 
 class Extractor(Protocol):

@@ -43,12 +43,14 @@ class Examining:
         queue: asks NATS. Raises QueueUnavailable.
         model: makes an embedder's part, of the space of this role; None: there is none to be looked at. Raises
             WinnowError.
+        extractor: looks at the extractor.
         data_dir: of the embedded servers; None: the servers are somebody else's.
     """
 
     database: Database
     queue: Callable[[], Awaitable[JetStreamFacts]]
     model: Callable[[Role], Awaitable[ExaminingModel | None]]
+    extractor: Callable[[], AsyncIterator[Finding]]
     data_dir: Path | None
 
 
@@ -60,6 +62,7 @@ async def examine(tools: Examining) -> AsyncIterator[Finding]:
         ("disk", _disk(tools)),
         ("model", _model(tools, Role.ACTIVE)),
         ("next model", _model(tools, Role.BUILDING)),
+        ("extractor", tools.extractor()),
     )
     for area, findings in parts:
         try:

@@ -22,7 +22,7 @@ from winnow.errors import RunLost, SetupFault, Transient, WinnowError
 from winnow.pipeline.heartbeat import heartbeat
 from winnow.pipeline.windowing import Limits, readings_of, with_offers
 from winnow.storage.knowledge import save_extraction
-from winnow.storage.runs import note_account, settle_read
+from winnow.storage.runs import note_account, note_trouble, settle_read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -233,6 +233,8 @@ async def _commit(tools: Extracting, run: _Run, reading: Reading, extraction: Ex
             work, run.id, extraction, reading.own_scores, rules=tools.memory, confidences=judged
         )
         await note_account(work, run.id, extraction.use, unproven=saved.unproven)
+        if extraction.trouble:
+            await note_trouble(work, run.id, extraction.trouble)
         work.promise(EmbedJob(Kind.ATOMS, saved.atom_ids), reading.lane)
         work.promise(EmbedJob(Kind.TOPICS, saved.topic_ids), reading.lane)
         _promise_messages(work, reading)

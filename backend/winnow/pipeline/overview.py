@@ -52,12 +52,13 @@ class QueueView(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overviewing:
-    """What an overview needs."""
+    """What an overview needs; `extractor` is the one that the settings choose."""
 
     database: Database
     embeddings: EmbeddingStore
     spaces: Spaces
     queue: QueueView
+    extractor: str = "rules"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,7 @@ class Overview:
     truncated: int | None = None
     building: Building | None = None
     messages: Mapping[str, int] = field(default_factory=dict)
+    extractor: str = "rules"
 
     @property
     def saved(self) -> int:
@@ -164,6 +166,7 @@ async def overview(tools: Overviewing, *, truncated: bool = False) -> Overview:
         pace=await embedding_pace(tools.database),
         pause=await tools.embeddings.pause(),
         building=await _building(tools, next_space) if next_space else None,
+        extractor=tools.extractor,
         truncated=await truncated_rows(tools.database) if truncated else None,
     )
 

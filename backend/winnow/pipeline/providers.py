@@ -29,7 +29,8 @@ from winnow.pipeline.provider_rules import (
 from winnow.providers.address import check_reachable_place
 from winnow.providers.base import probe_dimensions
 from winnow.providers.factory import build_embedder_of, served_models
-from winnow.storage.providers import ProviderSetup
+from winnow.secrets import secrets_of
+from winnow.storage.providers import ProviderSetup, ProviderStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 
     from winnow.domain.providers import ProviderKind
     from winnow.secrets import Secrets
-    from winnow.storage.providers import EncryptedKey, ProviderStore, StoredProvider
+    from winnow.settings import Settings
+    from winnow.storage.engine import Database
+    from winnow.storage.providers import EncryptedKey, StoredProvider
 
 MOST_SAID_CHARACTERS = 500
 _MAKES = re.compile(r" makes vectors of (?P<dimensions>\d+) dimensions(;|$)")
@@ -84,6 +87,16 @@ class Registry:
             SetupFault: its key was encrypted with another secret than this machine's.
         """
         return provider_of(await self.store.get(provider_id), self.secrets)
+
+
+def registry_of(settings: Settings, database: Database) -> Registry:
+    """Over the stored providers of this database."""
+    return Registry(
+        store=ProviderStore(database),
+        secrets=secrets_of(settings),
+        first_timeout_seconds=settings.provider_first_timeout_seconds,
+        timeout_seconds=settings.provider_timeout_seconds,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

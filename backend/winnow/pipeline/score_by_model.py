@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from winnow.domain.scoring import model_score
 from winnow.errors import AnswerInvalid, WinnowError
 from winnow.pipeline.embedders import is_remote_provider
-from winnow.providers.factory import parse_scorer, provider_of_settings
+from winnow.providers.chosen import parse_scorer
+from winnow.providers.factory import provider_of_settings
 from winnow.storage.messages import private_messages
 
 if TYPE_CHECKING:

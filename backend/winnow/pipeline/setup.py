@@ -29,6 +29,8 @@ PREFERRED = (
     "text-embedding-3-small", "qwen3-embedding", "mxbai-embed-large", "bge-m3", "embeddinggemma", "nomic-embed-text",
     "all-minilm",
 )  # fmt: skip
+# Those that are known to keep to a schema at a small price or size, best first.
+PREFERRED_CHATS = ("gpt-4.1-mini", "gpt-4o-mini", "qwen3", "qwen2.5", "gemma3", "mistral-small", "llama3.1")
 LOOK_SECONDS = 10.0
 NOBODY = "this machine"
 
@@ -65,6 +67,11 @@ class Look:
         """The one to propose."""
         return proposed(self.models or (), own_tag=self.offer.kind.traits.own_tag)
 
+    @property
+    def chat_model(self) -> str | None:
+        """The one to propose for extraction."""
+        return proposed_chat(self.models or (), own_tag=self.offer.kind.traits.own_tag)
+
 
 def offers(settings: Settings) -> list[Offer]:
     """What the settings and the variables of the kinds' own programs name; an Ollama may be here without being named.
@@ -98,6 +105,17 @@ def proposed(models: Sequence[ServedModel], *, own_tag: str) -> str | None:
             if model_name(name) == wanted:
                 return name.removesuffix(own_tag)
     sure = [model.name for model in models if model.embeds or (model.embeds is None and "embed" in model.name.lower())]
+    return sure[0].removesuffix(own_tag) if sure else None
+
+
+def proposed_chat(models: Sequence[ServedModel], *, own_tag: str) -> str | None:
+    """The best known model that answers prompts, else any that says it is one; None: there is none for sure."""
+    able = [model.name for model in models if model.chats is not False]
+    for wanted in PREFERRED_CHATS:
+        for name in able:
+            if model_name(name) == wanted:
+                return name.removesuffix(own_tag)
+    sure = [model.name for model in models if model.chats]
     return sure[0].removesuffix(own_tag) if sure else None
 
 
@@ -145,6 +163,7 @@ async def write_down(tools: Registry, found: Look) -> tuple[StoredProvider, Chec
         known = await tools.store.get(offer.kind.value)
     except ProviderNotFound:
         given["embedding_model"] = found.embedding_model
+        given["chat_model"] = found.chat_model
         stored = await create_provider(tools, name=offer.kind.value, kind=offer.kind, given=given)
     else:
         if known.kind is not offer.kind:
@@ -154,6 +173,8 @@ async def write_down(tools: Registry, found: Look) -> tuple[StoredProvider, Chec
             )
         if known.embedding_model is None:
             given["embedding_model"] = found.embedding_model
+        if known.chat_model is None:
+            given["chat_model"] = found.chat_model
         if offer.url in known.urls:
             given["urls"] = known.urls
         stored = await edit_provider(tools, known.id, given)

@@ -11,6 +11,7 @@ from winnow.domain.spaces import EmbedderIdentity
 from winnow.errors import InvalidSettings
 from winnow.providers.address import ServerAddress, parse_address
 from winnow.providers.base import FINGERPRINT_TEXT
+from winnow.providers.chosen import parse_embedder, parse_extractor, parse_scorer
 from winnow.providers.models import Prefixes, known_model, known_prefixes
 from winnow.providers.ways import Ways
 
@@ -52,43 +53,11 @@ def build_embedder(settings: Settings) -> Embedder:
 
 
 def check_embedder(settings: Settings) -> None:
-    """Raises `InvalidSettings` for an embedder or a scorer that cannot be; makes and loads nothing."""
+    """Raises `InvalidSettings` for an embedder, scorer or extractor that cannot be; makes and loads nothing."""
+    parse_extractor(settings.extractor)
     for chosen in (parse_embedder(settings.embedder), parse_scorer(settings.scorer)):
         if chosen is not None:
             provider_of_settings(settings, chosen[0])
-
-
-def parse_embedder(value: str) -> tuple[ProviderKind, str]:
-    """Provider and model in `local`, `ollama:MODEL[:TAG]` or `openai:MODEL`; `local` has the empty model.
-
-    Raises:
-        InvalidSettings: anything else.
-    """
-    kind, colon, model = value.strip().partition(":")
-    if kind == ProviderKind.LOCAL and not colon:
-        return ProviderKind.LOCAL, ""
-    if kind in _URL_VARIABLES and model and model.isprintable() and not any(c.isspace() for c in model):
-        return ProviderKind(kind), model
-    raise InvalidSettings(
-        f"WINNOW_EMBEDDER is {value!r}; choose local, ollama:MODEL (for example ollama:nomic-embed-text) "
-        "or openai:MODEL (for example openai:text-embedding-3-small)"
-    )
-
-
-def parse_scorer(value: str) -> tuple[ProviderKind, str] | None:
-    """Provider and model in `ollama:MODEL[:TAG]` or `openai:MODEL`; None for `rules`.
-
-    Raises:
-        InvalidSettings: anything else.
-    """
-    if value.strip() == "rules":
-        return None
-    kind, _, model = value.strip().partition(":")
-    if kind in _URL_VARIABLES and model and model.isprintable() and not any(c.isspace() for c in model):
-        return ProviderKind(kind), model
-    raise InvalidSettings(
-        f"WINNOW_SCORER is {value!r}; choose rules, ollama:MODEL (for example ollama:qwen3:4b) or openai:MODEL"
-    )
 
 
 def provider_of_settings(settings: Settings, kind: ProviderKind) -> Provider:

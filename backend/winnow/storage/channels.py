@@ -10,6 +10,7 @@ from winnow.domain.messages import ChannelMode
 from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from sqlalchemy import Row
@@ -78,6 +79,22 @@ async def find_channels(database: Database, source: str, name: str) -> list[str]
     """The identities of the channels of this title or identity."""
     async with database.autocommit() as connection:
         return sorted(row.channel for row in await fetch(connection, "find_channels", source, name))
+
+
+async def is_local_only(database: Database, source: str, channel: str) -> bool:
+    """Whether its text may not be sent to a model that is elsewhere."""
+    async with database.autocommit() as connection:
+        return bool(await fetch(connection, "is_local_only", source, channel))
+
+
+async def private_offers(
+    database: Database, atom_ids: Sequence[int], topics: Sequence[str]
+) -> tuple[set[int], set[str]]:
+    """Those of the atoms, and of the topics by name, that are made of what a local-only channel said."""
+    async with database.autocommit() as connection:
+        atoms = await fetch(connection, "private_atoms", list(atom_ids))
+        names = await fetch(connection, "private_topics", list(topics))
+    return {row.id for row in atoms}, {row.name for row in names}
 
 
 async def write_channel(database: Database, source: str, channel: str, choice: Choice) -> None:

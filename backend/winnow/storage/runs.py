@@ -163,6 +163,11 @@ async def note_account(work: UnitOfWork, run_id: int, use: ModelUse, *, unproven
     await work.fetch("note_account", run_id, *account_columns(use, unproven=unproven))
 
 
+async def note_trouble(work: UnitOfWork, run_id: int, trouble: str) -> None:
+    """Notes what a run that is done could not read or use."""
+    await work.fetch("note_trouble", run_id, trouble)
+
+
 async def settle_read(work: UnitOfWork, run_id: int, scores: Sequence[StoredScore]) -> None:
     """Ends a run whose window was read before as if it had never been, and takes its messages off the queue.
 

@@ -34,6 +34,27 @@ FROM (SELECT) one LEFT JOIN channels c ON c.source = $1::text AND c.channel = $2
 SELECT channel FROM channels WHERE source = $1::text AND (title = $2::text OR channel = $2::text)
 UNION SELECT $2::text WHERE EXISTS (SELECT FROM messages WHERE source = $1::text AND channel = $2::text)
 
+-- A row if its text may not leave. $1 source, $2 channel.
+-- name: is_local_only
+SELECT true AS found FROM channels WHERE source = $1::text AND channel = $2::text AND local_only
+
+-- Those of the atoms that quote what may not leave. $1 ids.
+-- name: private_atoms
+SELECT a.id FROM unnest($1::bigint[]) AS a (id)
+WHERE (SELECT true FROM atom_evidence e JOIN messages m ON m.id = e.message_id
+       JOIN channels c ON c.source = m.source AND c.channel = m.channel AND c.local_only
+       WHERE e.atom_id = a.id LIMIT 1) IS NOT NULL
+
+-- Those of the topics that something is filed under which may not leave. $1 names.
+-- name: private_topics
+SELECT t.name FROM topics t
+WHERE t.name = ANY($1::text[]) AND (SELECT true FROM channels c WHERE c.local_only LIMIT 1) IS NOT NULL AND (
+    (SELECT true FROM atoms a JOIN atom_evidence e ON e.atom_id = a.id JOIN messages m ON m.id = e.message_id
+     JOIN channels c ON c.source = m.source AND c.channel = m.channel AND c.local_only
+     WHERE a.topic_id = t.id LIMIT 1) IS NOT NULL
+    OR (SELECT true FROM messages m JOIN channels c ON c.source = m.source AND c.channel = m.channel AND c.local_only
+        WHERE m.topic_id = t.id LIMIT 1) IS NOT NULL)
+
 -- $1 source, $2 channel, $3 mode, $4 local only; NULL leaves it as it is. $5 days to keep, if $6.
 -- name: write_channel
 INSERT INTO channels AS c (source, channel, mode, local_only, keep_days)

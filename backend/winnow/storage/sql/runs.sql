@@ -14,6 +14,10 @@ SET requests = $2::int, input_tokens = $3::bigint, output_tokens = $4::bigint, c
     answer = left($7::text, 100000)
 WHERE id = $1
 
+-- What of its window a run could not read, though it is done. $1 run, $2 in words.
+-- name: note_trouble
+UPDATE extraction_runs SET error = left($2::text, 2000) WHERE id = $1
+
 -- Windows with these messages are to be read again: what was known from them is gone, or somebody wants it. $1 ids.
 -- name: forget_windows
 UPDATE extraction_runs SET window_hash = NULL
