@@ -66,7 +66,7 @@ bench: $(VENV)/.dev ## measure; see bench/README.md
 	$(BIN)/python -m bench $(ARGS)
 
 bench-quality: $(VENV)/.dev ## how good it is, into bench/quality.md (ARGS="--data FOLDER")
-	$(BIN)/python -m bench threads extraction --write bench/quality.md $(ARGS)
+	$(BIN)/python -m bench threads meetings topics issue_types calibration extraction_speed --write bench/quality.md $(ARGS)
 
 lock: ## pin the dependencies again (needs uv)
 	$(compile) pyproject.toml -o requirements.txt

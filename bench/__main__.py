@@ -41,7 +41,7 @@ BENCHMARKS = (
     "meetings",
     "topics",
     "issue_types",
-    "judge",
+    "calibration",
     "extraction_speed",
     "meetings_end_to_end",
     "threads",

@@ -75,8 +75,8 @@ def main() -> None:
     by_share: dict[str, list[str]] = {}
     for word in common[:_MOST_WORDS]:
         by_share.setdefault(f"{1000 * middle[word]:.0f}" if middle[word] > 0.0015 else "1", []).append(word)
-    for share, words in by_share.items():
-        print("\n".join(textwrap.wrap(f"{share}: {' '.join(words)}", 118)))
+    for share, alike in by_share.items():
+        print("\n".join(textwrap.wrap(f"{share}: {' '.join(alike)}", 118)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,7 @@ def table(title: str, found: Mapping[AtomType, Seen], note: str) -> Table:
     """A row for each stretch of confidence."""
     pairs = [pair for kind, each in found.items() if kind not in LEFT_AS_GRADED for pair in each]
     made = Table(title=title, columns=("confidence", "atoms", "mean confidence", "right"), notes=[note])
-    for low, high in zip(BINS, BINS[1:], strict=False):
+    for low, high in pairwise(BINS):
         kept = [(confidence, right) for confidence, right in pairs if low <= confidence < high]
         if kept:
             mean, share = np.mean([one for one, _ in kept]), np.mean([right for _, right in kept])
@@ -92,7 +93,11 @@ async def run(options: Options) -> list[Table]:
     """Reliability on what it was made with, and on threads (and, finally, meetings) that it was not."""
     note = "Types with labels: " + ", ".join(sorted(kind.value for kind in AtomType if kind in seen_types())) + "."
     return [
-        table("confidence and precision, odd threads and years: made with these", seen(options, odd=True, graded=False), note),
+        table(
+            "confidence and precision, odd threads and years: made with these",
+            seen(options, odd=True, graded=False),
+            note,
+        ),
         table(
             "confidence and precision, even threads" + (" and years" if options.final else "") + ": held out",
             seen(options, odd=False, graded=False),
@@ -103,9 +108,7 @@ async def run(options: Options) -> list[Table]:
 
 def seen_types() -> frozenset[AtomType]:
     """Those that there are labels for."""
-    return frozenset(
-        {AtomType.PROBLEM, AtomType.SOLUTION, AtomType.REQUIREMENT, AtomType.INSIGHT, AtomType.DECISION}
-    )
+    return frozenset({AtomType.PROBLEM, AtomType.SOLUTION, AtomType.REQUIREMENT, AtomType.INSIGHT, AtomType.DECISION})
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
 """How well the built-in rules tell types of atoms apart, on issue threads whose sentences people labelled.
 
 `python -m bench issue_types --data FOLDER`, FOLDER being (or holding) `issue-types/` (Arya and others, "Analysis and
-Detection of Information Types of Open Source Software Issue Discussions", ICSE 2019: 15 threads, 13 types). Each comment
-is a message, each of its sentences a line. A label of theirs is not one of ours: `WANTED` says what we would call it,
-and `RIGHT` which labels an atom of a type may stand on besides. Questions, answers, risks, blockers and patterns have no
-label there and are left out; sentences labelled as usage or small talk should give nothing.
+Detection of Information Types of Open Source Software Issue Discussions", ICSE 2019: 15 threads, 13 types). Each
+comment is a message, each of its sentences a line. A label of theirs is not one of ours: `WANTED` says what we would
+call it, and `RIGHT` which labels an atom of a type may stand on besides. Questions, answers, risks, blockers and
+patterns have no label there and are left out; sentences labelled as usage or small talk should give nothing.
 
 Threads with odd numbers are for tuning, calibration and corrections; figures are of those with even numbers.
 

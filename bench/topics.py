@@ -12,7 +12,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.extraction import chats, meetings_folder, read_chat, said_in
 from bench.meetings import unlabelled
@@ -113,7 +113,7 @@ def v_measure(wanted: Sequence[Hashable], found: Sequence[Hashable]) -> tuple[fl
     return homogeneity, completeness, 2 * homogeneity * completeness / max(1e-9, homogeneity + completeness)
 
 
-def _entropy(counts: Mapping[Hashable, int], number: int) -> float:
+def _entropy(counts: Counter[Any], number: int) -> float:
     return -sum(count / number * math.log(count / number) for count in counts.values())
 
 

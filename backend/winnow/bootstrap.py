@@ -18,7 +18,6 @@ from winnow.errors import QueueUnavailable
 from winnow.pipeline.backfill import Backfilling
 from winnow.pipeline.channels import Channelling
 from winnow.pipeline.choices import Choosing
-from winnow.pipeline.compare import Comparing
 from winnow.pipeline.embed import Embedding
 from winnow.pipeline.embedders import (
     Embedders,
@@ -233,10 +232,7 @@ class Winnow:
 
     def task_tools(self) -> Tools:
         """What tasks are given."""
-        comparing = Comparing(database=self.database, units=self.units)
-        return Tools(
-            scoring=self.scoring(), embedding=self.embedding(), extracting=self.extracting(), comparing=comparing
-        )
+        return Tools(scoring=self.scoring(), embedding=self.embedding(), extracting=self.extracting())
 
     @property
     def score_rules(self) -> ScoreRules:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -25,6 +26,11 @@ def extract(talk: str, topic: str | None = None) -> Extraction:
 def only(found: Extraction, kind: AtomType) -> ExtractedAtom:
     (atom,) = [atom for atom in found.atoms if atom.type is kind]
     return atom
+
+
+def shown(found: Extraction) -> list[ExtractedAtom]:
+    """Those that are sure enough not to be hidden."""
+    return [atom for atom in found.atoms if atom.confidence >= 0.5]
 
 
 def quoted(atom: ExtractedAtom) -> list[int]:
@@ -62,6 +68,26 @@ SAID = [
     (AtomType.INSIGHT, "It turned out that the cache was never emptied after a rename"),
     (AtomType.IDEA, "How about we cache the exchange rates for an hour?"),
     (AtomType.IDEA, "I suggest that we not support the old keyword right now"),
+    (AtomType.DECISION, "Closing this in favour of the older ticket about headers"),
+    (AtomType.DECISION, "Утвердили новый макет главной страницы"),
+    (AtomType.DECISION, "Будем использовать одну базу вместо трёх"),
+    (AtomType.PROBLEM, "The worker freezes when two imports run at once"),
+    (AtomType.PROBLEM, "I have the same issue on the staging server since Monday"),
+    (AtomType.PROBLEM, "У меня тормозит страница со списком заказов"),
+    (AtomType.BLOCKER, "Ждём ответа от банка, без этого не запустимся"),
+    (AtomType.RISK, "Есть риск, что мы не успеем к пятнице"),
+    (AtomType.SOLUTION, "I got around this by raising the memory of the worker"),
+    (AtomType.SOLUTION, "Достаточно просто перезапустить воркер на сервере"),
+    (AtomType.REQUIREMENT, "The filter should be able to sort rows by date"),
+    (AtomType.REQUIREMENT, "Экспорт отчёта должен работать без интернета"),
+    (AtomType.INSIGHT, "The delay is caused by the lock on the audit table"),
+    (AtomType.INSIGHT, "Причина в том, что кэш отчётов не сбрасывался"),
+    (AtomType.PATTERN, "Every time we deploy, the report page shows stale figures"),
+    (AtomType.PATTERN, "Каждый раз после обновления базы слетают права доступа"),
+    (AtomType.IDEA, "Есть идея вынести отправку писем в отдельный сервис"),
+    (AtomType.ACTION, "I'm working on the new import screen this week"),
+    (AtomType.ACTION, "Беру на себя переезд почты на новый сервер"),
+    (AtomType.QUESTION, "Кто-нибудь знает, где лежит шаблон договора?"),
 ]
 
 
@@ -190,7 +216,7 @@ def test_lets_do_that_tells_what() -> None:
 
 
 def test_dissent_takes_confidence_away() -> None:
-    assert extract("ann| Let's drop the old parser from the tree\nbob| -1").atoms == ()
+    assert shown(extract("ann| Let's drop the old parser from the tree\nbob| -1")) == []
 
 
 def test_a_request_that_is_taken_is_the_takers_action() -> None:
@@ -275,7 +301,12 @@ def test_advice_to_the_one_with_the_problem_solves_it() -> None:
         ann| that worked, thanks
     """)
     atom = only(found, AtomType.SOLUTION)
-    assert atom.confidence == 0.7
+    unconfirmed = extract("""
+        ann| my network card doesn't work after the upgrade
+        bob| ann: install the older firmware package and restart
+        ann| I will see tonight
+    """)
+    assert atom.confidence > only(unconfirmed, AtomType.SOLUTION).confidence
     assert len(found.links) == 1
 
 
@@ -322,3 +353,68 @@ def test_no_topic_is_better_than_a_silly_one() -> None:
 def test_a_window_yields_no_more_atoms_than_a_reader_would_note() -> None:
     talk = "\n".join(f"ann| Does part number {n} of the importer read column {n}?" for n in range(60))
     assert 1 <= len(extract(talk).atoms) <= 25
+
+
+def reply(number: int, author: str, text: str, parent: int | None = None, conversation: int = 0) -> WindowMessage:
+    return WindowMessage(
+        id=number,
+        author=author,
+        text=text,
+        sent_at=START + timedelta(minutes=number),
+        importance=0.5,
+        parent_id=parent,
+        conversation=conversation,
+    )
+
+
+def test_a_reply_answers_its_question_however_late() -> None:
+    between = [reply(n, "dan", f"the coffee machine on floor {n} was cleaned this morning") for n in range(1, 12)]
+    asked = reply(0, "ann", "Which certificate does the payment gateway want?")
+    answer = reply(12, "bob", "the staging certificate of the payment gateway", parent=0)
+    found = extract_by_rules(Window(channel="c", messages=(asked, *between, answer)))
+    (link,) = [
+        link for link in found.links if link.type is LinkType.ANSWERS and quoted(found.atoms[link.source]) == [12]
+    ]
+    assert quoted(found.atoms[link.target]) == [0]
+
+
+def test_what_is_said_in_another_conversation_answers_nothing() -> None:
+    asked = reply(0, "ann", "Which certificate does the payment gateway want?", conversation=0)
+    other = reply(1, "bob", "yes, the payment gateway wants the staging certificate", conversation=1)
+    apart = extract_by_rules(Window(channel="c", messages=(asked, other)))
+    together = extract_by_rules(Window(channel="c", messages=(asked, replace(other, conversation=0))))
+    assert apart.links == ()
+    assert only(apart, AtomType.QUESTION).confidence < only(together, AtomType.QUESTION).confidence
+    assert len(together.links) == 1
+
+
+def test_a_reply_with_advice_solves_a_problem_without_a_name() -> None:
+    problem = reply(0, "ann", "my network card doesn't work after the upgrade")
+    advice = reply(1, "bob", "install the older firmware package and restart the machine", parent=0)
+    found = extract_by_rules(Window(channel="c", messages=(problem, advice)))
+    (link,) = found.links
+    assert (link.type, quoted(found.atoms[link.source])) == (LinkType.SOLVES, [1])
+
+
+def test_what_is_less_sure_is_kept_as_a_candidate_within_bounds() -> None:
+    said = "\n".join(f"ann| we could move the {thing} to another server" for thing in THINGS)
+    found = extract(said)
+    hidden = [atom for atom in found.atoms if atom.confidence < 0.5]
+    assert hidden
+    assert len(hidden) <= max(2, 2 * len(shown(found)))
+
+
+THINGS = [
+    "wiki",
+    "forum",
+    "mail",
+    "shop",
+    "blog",
+    "archive",
+    "database",
+    "cache",
+    "queue",
+    "search",
+    "chat",
+    "calendar",
+]

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from winnow.domain.knowledge import Extraction, Window, WindowMessage
 from winnow.domain.rules import extract_by_rules
-from winnow.domain.rules.grades import MIN_CONFIDENCE
 from winnow.providers.rules import RuleExtractor
 
 START = datetime(2025, 3, 3, 9, tzinfo=UTC)
@@ -59,7 +58,18 @@ def window_of(said: list[tuple[str, str, int]], topic: str | None = None) -> Win
     now, messages = START, []
     for number, (author, text, minutes) in enumerate(said):
         now += timedelta(minutes=minutes)
-        messages.append(WindowMessage(id=number + 100, author=author, text=text, sent_at=now, importance=0.5))
+        messages.append(
+            WindowMessage(
+                id=number + 100,
+                author=author,
+                text=text,
+                sent_at=now,
+                importance=0.5,
+                conversation=100 + number % 3,
+                parent_id=100 + minutes % 30 if minutes % 2 else None,
+                votes=minutes % 7 - 2,
+            )
+        )
     return Window(channel="c", messages=tuple(messages[3:]), context=tuple(messages[:3]), topic=topic)
 
 
@@ -80,7 +90,7 @@ def check(window: Window, found: Extraction) -> None:
         assert "\n" not in atom.title
         assert atom.content.strip()
         assert len(atom.content) <= 600
-        assert MIN_CONFIDENCE <= atom.confidence <= 0.95
+        assert 0 < atom.confidence <= 0.95
         assert atom.topic is None or atom.topic in names
     for link in found.links:
         assert link.source != link.target
@@ -138,6 +148,12 @@ def test_whatever_stands_above_a_decision_its_quote_stays_the_same_words(above: 
         "(" * 500_000 + ")" * 500_000,
         "-_." * 300_000,
         "sees " * 200_000,
+        "should we use it? " * 50_000,
+        "Should we use the new one or not?\nYes, the new one is what we use\n" * 15_000,
+        "+1\nwe keep the old format\n" * 40_000,
+        "#decision " * 100_000,
+        "TODO " * 200_000,
+        "- [ ] rotate the keys\n" * 40_000,
     ],
     ids=lambda text: repr(text[:12]),
 )

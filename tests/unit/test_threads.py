@@ -94,6 +94,25 @@ def test_a_vote_is_on_what_another_one_has_said_and_on_no_vote() -> None:
     assert (links[6].parent_id, links[6].vote) == (2, -1), "what the source says is believed"
 
 
+def test_people_vote_for_their_own_proposals_and_the_others_follow_them() -> None:
+    links = linked(
+        said(1, "ann", "bob: what did the auditors say about the format?", minute=0),
+        said(2, "bob", "ann: they can live with the new one", minute=1),
+        said(3, "cat", "we drop the old format in May", minute=2),
+        said(4, "cat", "+1", minute=2),
+        said(5, "ann", "+1", minute=3),
+        said(6, "bob", "ok!", minute=3),
+        said(7, "bob", "+1", minute=3),
+    )
+    assert [(links[n].parent_id, links[n].vote) for n in (4, 5, 7)] == [(3, 0), (3, 1), (3, 1)]
+    assert {links[n].conversation_id for n in (3, 4, 5, 7)} == {3}
+
+
+def test_a_vote_long_after_everything_is_on_nothing() -> None:
+    links = linked(said(1, "ann", "we drop the old format in May", minute=0), said(2, "bob", "+1", minute=90))
+    assert (links[2].parent_id, links[2].vote) == (None, 0)
+
+
 def test_a_thread_of_the_source_is_one_conversation_and_a_topic_holds_many() -> None:
     links = linked(
         said(1, "ann", "Release on Friday?", minute=0),

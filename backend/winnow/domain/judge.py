@@ -20,12 +20,13 @@ import numpy as np
 
 from winnow.domain.judge_features import features, log_odds
 from winnow.domain.judge_fit import fit
-from winnow.domain.knowledge import AtomType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from winnow.domain.knowledge import AtomType
 
 MOST_REVIEWS = 5_000
 """The latest ones are learned from; more would teach little and take longer than seconds."""
@@ -291,9 +292,8 @@ def _auc(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> float | 
     ups, downs = int(right.sum()), int((~right).sum())
     if not ups or not downs:
         return None
-    values, places, counts = np.unique(confidences, return_inverse=True, return_counts=True)
+    _, places, counts = np.unique(confidences, return_inverse=True, return_counts=True)
     ranks = np.cumsum(counts) - (counts - 1) / 2
-    assert len(values) == len(ranks)
     return float((ranks[places][right].sum() - ups * (ups + 1) / 2) / (ups * downs))
 
 

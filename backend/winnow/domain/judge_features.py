@@ -11,7 +11,7 @@ from zlib import crc32
 from winnow.domain.rules.words import tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from winnow.domain.judge import AtomAsFound
 
@@ -74,7 +74,7 @@ def _named(atom: AtomAsFound) -> Iterator[tuple[str, float]]:
         yield f"sign {sign} {kind}", _TYPED_SIGN
 
 
-def _of_words(words: list[str], kind: str) -> Iterator[tuple[str, float]]:
+def _of_words(words: Sequence[str], kind: str) -> Iterator[tuple[str, float]]:
     """A long text's words weigh less each, so that it does not speak louder than a short one."""
     if not words:
         return

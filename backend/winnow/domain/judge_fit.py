@@ -30,17 +30,19 @@ class _Sparse:
         self._rows, self._columns, self._values, self._shape = rows, columns, values, shape
 
     def times(self, vector: Floats) -> Floats:
-        return np.bincount(self._rows, self._values * vector[self._columns], minlength=self._shape[0])
+        return np.bincount(self._rows, self._values * vector[self._columns], minlength=self._shape[0]).astype(float)
 
     def transposed_times(self, vector: Floats) -> Floats:
-        return np.bincount(self._columns, self._values * vector[self._rows], minlength=self._shape[1])
+        return np.bincount(self._columns, self._values * vector[self._rows], minlength=self._shape[1]).astype(float)
 
 
 def fit(rows: Places, columns: Places, values: Floats, offsets: Floats, right: Floats, *, size: int) -> Floats:
     """The weights, one a column.
 
     Args:
-        rows, columns, values: the examples' features, cell by cell.
+        rows: the examples' features, cell by cell: of which example,
+        columns: which feature,
+        values: and how much of it.
         offsets: the log odds that each example starts from.
         right: 1 or 0 for each example.
         size: how many columns there are.

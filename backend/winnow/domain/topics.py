@@ -37,8 +37,8 @@ def match_topic(terms: Mapping[str, float], known: Mapping[str, Mapping[str, flo
 
     `known` gives the terms of topics by their names. Of equals, the first name in the alphabet.
     """
-    best = max(((likeness(terms, other), name) for name, other in sorted(known.items(), reverse=True)), default=None)
-    return best[1] if best is not None and best[0] >= SAME else None
+    best, name = min(((-likeness(terms, other), name) for name, other in known.items()), default=(0.0, None))
+    return name if -best >= SAME else None
 
 
 def grown_terms(old: Mapping[str, float], new: Mapping[str, float]) -> dict[str, float]:

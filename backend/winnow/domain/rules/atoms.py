@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from winnow.domain.knowledge import AtomType
 from winnow.domain.rules.cues import find_cue, pattern_of
 from winnow.domain.rules.cues_en import ENGLISH_PHRASES
-from winnow.domain.rules.findings import Finding, statement
+from winnow.domain.rules.findings import Finding, lines_after, statement
 from winnow.domain.rules.grades import EXPLICIT, FAIR, NOTED, STRONG
 from winnow.domain.rules.questions import is_question, question_confidence
 from winnow.domain.rules.reader import same_person
@@ -46,6 +46,7 @@ _GAIN, _LOSS = 0.12, 0.2
 _MAX_GAINS = 2
 
 _VAGUE = re.compile(r"(?:that|this|it|they|those|these|he|she|which|there)\b", re.IGNORECASE)
+_WHICH = re.compile(r"which\b", re.IGNORECASE)
 _DOES_IT = re.compile(
     r"(?:ok(?:ay)?|yes|yeah|sure|right|agreed|alright|fine|good)?[,.!: -]{0,3}(?:so |then )?"
     r"(?:let['\u2019]?s (?:just )?(?:do (?:that|it|this|so)|go (?:for it|with (?:that|it|this))|try (?:that|it))|"
@@ -157,7 +158,8 @@ def _finding(lines: list[Line], line: Line, sentence: Span, kind: AtomType, conf
     said = content_words(sentence.text)
     if len(said) < (_MIN_ACTION_WORDS if kind is AtomType.ACTION else _MIN_CONTENT_WORDS):
         return None
-    if _VAGUE.match(without_fillers(sentence.text)):
+    opening = without_fillers(sentence.text)
+    if _VAGUE.match(opening) and not (kind is AtomType.QUESTION and _WHICH.match(opening)):
         if len(said) < _VAGUE_WORDS:
             return None
         confidence -= _VAGUE_COST
@@ -186,6 +188,8 @@ def _taken_up(lines: list[Line], line: Line, by_line: dict[int, Finding]) -> lis
     if not decides and not takes:
         return []
     for earlier in reversed(lines[max(0, line.index - _ANTECEDENT_LINES) : line.index]):
+        if earlier.span.message.conversation != line.span.message.conversation:
+            continue
         if earlier.noise or earlier.mark is not None or len(content_words(earlier.text)) < _MIN_CONTENT_WORDS:
             continue
         known = by_line.get(earlier.index)
@@ -225,7 +229,7 @@ def _weigh_reactions(lines: list[Line], finding: Finding) -> None:
     agreeing: dict[str, Line] = {}
     sure = finding.confidence >= NOTED
     last = max(span.position for span in finding.spans)
-    for line in lines[finding.line + 1 : finding.line + 1 + _AGREEMENT_LINES]:
+    for line in lines_after(lines, lines[finding.line], _AGREEMENT_LINES):
         if line.mark is not None:
             break
         if line.noise or line.span.position <= last or line.speaker == finding.speaker or line.continues:

@@ -1,8 +1,8 @@
-"""From how telling a sign is to how often it is right: a map for each type that people's labels could be had for.
+"""From how telling a sign is to how often it is right: a map for each type that people have labelled.
 
-Made by `python -m bench.calibration --data FOLDER`: logistic, so that the surer stays the surer, on meetings of odd years
-and issue threads with odd numbers. Types that are not here have no labels to be measured by: their confidence is as
-graded. So is an explicit mark's.
+Made by `python -m bench.calibration --data FOLDER`: logistic, so that the surer stays the surer, on meetings of odd
+years and issue threads with odd numbers. Types that are not here have no labels to be measured by: their confidence is
+as graded. So is an explicit mark's.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Maps = dict[AtomType, tuple[float, float]]
 """Slope and shift of the log odds, by type."""
 
 MAPS: Maps = {
-    AtomType.PROBLEM: (0.200, 0.743),  # 113 atoms
-    AtomType.SOLUTION: (0.554, 0.269),  # 31 atoms
-    AtomType.DECISION: (1.238, -0.644),  # 244 atoms
-    AtomType.INSIGHT: (0.832, 0.448),  # 48 atoms
-    AtomType.REQUIREMENT: (0.862, 0.452),  # 23 atoms
+    AtomType.PROBLEM: (0.200, 0.749),  # 113 atoms
+    AtomType.SOLUTION: (0.428, 0.201),  # 30 atoms
+    AtomType.DECISION: (1.245, -0.672),  # 247 atoms
+    AtomType.INSIGHT: (0.871, 0.399),  # 46 atoms
+    AtomType.REQUIREMENT: (0.771, 0.485),  # 22 atoms
 }
 AS_GRADED: Maps = {}
 _LEAST, _MOST = 0.02, 0.94

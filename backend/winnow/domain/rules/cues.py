@@ -10,6 +10,7 @@ from winnow.domain.rules.cues_en import ENGLISH_PHRASES, PLANNING_CUES
 from winnow.domain.rules.cues_en_reports import REPORT_CUES
 from winnow.domain.rules.cues_en_trouble import TROUBLE_CUES
 from winnow.domain.rules.cues_ru import RUSSIAN_CUES, RUSSIAN_PHRASES
+from winnow.domain.rules.cues_ru_more import MORE_RUSSIAN_CUES
 from winnow.domain.rules.needles import Sieve
 
 if TYPE_CHECKING:
@@ -58,9 +59,10 @@ def filled(alternatives: Sequence[str], phrases: Mapping[str, str]) -> list[str]
     """A table's alternatives as they are searched for."""
     made = []
     for alternative in alternatives:
+        whole = alternative
         for name, phrase in phrases.items():
-            alternative = alternative.replace(f"<{name}>", phrase)
-        made.append(alternative.replace("'", "['\u2019]"))
+            whole = whole.replace(f"<{name}>", phrase)
+        made.append(whole.replace("'", "['\u2019]"))
     return made
 
 
@@ -79,7 +81,7 @@ def _ready(rows: Sequence[CueRow], phrases: Mapping[str, str]) -> _Table:
 
 
 _ENGLISH = _ready(PLANNING_CUES + TROUBLE_CUES + REPORT_CUES, ENGLISH_PHRASES)
-_RUSSIAN = _ready(RUSSIAN_CUES, RUSSIAN_PHRASES)
+_RUSSIAN = _ready(RUSSIAN_CUES + MORE_RUSSIAN_CUES, RUSSIAN_PHRASES)
 
 
 def find_cue(sentence: str) -> Cue | None:

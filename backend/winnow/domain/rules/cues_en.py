@@ -242,7 +242,10 @@ PLANNING_CUES: tuple[CueRow, ...] = (
         AtomType.ACTION,
         STRONG,
         says=(
-            r"\b(?:i'll|i will) (?:\w{2,10}ly )?(?:do|handle|own) (?:that|it|this|so)\b",
+            (
+                r"\b(?:i'll|i will) (?:\w{2,10}ly )?(?:do that|do it|do this|do so|handle that|handle it|handle this|"
+                r"own that|own it|own this)\b"
+            ),
             r"\b(?:i'll|i will|i can) take (?:that|this|the|an?) (?:action|task|one)\b",
             r"\b(?:action item|todo|to-do) (?:for|on|to) \w{2,20}\b",
             r"^\W{0,3}action (?:for|on|to) \w{2,20}\b",

@@ -12,8 +12,8 @@ from winnow.domain.rules.calibration import MAPS, calibrated
 from winnow.domain.rules.grades import CANDIDATE, EXPLICIT, FLOOR, NOTED
 from winnow.domain.rules.links import find_links
 from winnow.domain.rules.reader import read_lines
-from winnow.domain.rules.voted import find_voted
 from winnow.domain.rules.topics import find_topics
+from winnow.domain.rules.voted import find_voted
 from winnow.domain.rules.words import tokens
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _merged(found: list[Finding]) -> tuple[list[Finding], dict[int, Finding]]:
 
 
 def _chosen(found: list[Finding], messages: int) -> list[Finding]:
-    """The surest findings, no more than a reader of the window would note down; and some candidates, the surest first."""
+    """The surest findings, no more than a reader would note down; and some candidates, the surest first."""
     limit = min(_MAX_ATOMS, _LEAST_ATOMS + messages // _MESSAGES_PER_ATOM)
     chosen: list[Finding] = []
     candidates: list[Finding] = []
@@ -135,9 +135,7 @@ def _links(links: list[FoundLink], kept: list[Finding], became: dict[int, Findin
     return tuple(made[pair] for pair in sorted(made))
 
 
-def _atom(
-    finding: Finding, topics: Mapping[int, str], maps: Mapping[AtomType, tuple[float, float]]
-) -> ExtractedAtom:
+def _atom(finding: Finding, topics: Mapping[int, str], maps: Mapping[AtomType, tuple[float, float]]) -> ExtractedAtom:
     return ExtractedAtom(
         type=finding.type,
         title=finding.title,

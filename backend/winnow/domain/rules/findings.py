@@ -59,6 +59,13 @@ class FoundLink:
     confidence: float
 
 
+def lines_after(lines: list[Line], line: Line, reach: int) -> list[Line]:
+    """What is said in the same conversation within so many lines after one."""
+    conversation = line.span.message.conversation
+    after = lines[line.index + 1 : line.index + 1 + reach]
+    return [other for other in after if other.span.message.conversation == conversation]
+
+
 def statement(lines: list[Line], line: Line, sentence: Span | None = None) -> list[Span]:
     """The words that make a statement whole: its line (or sentence, of a long line) and lines that go on with it."""
     if sentence is not None and len(line.text) > _WHOLE_LINE:

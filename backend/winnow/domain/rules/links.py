@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from winnow.domain.knowledge import AtomType, LinkType
-from winnow.domain.rules.findings import Finding, FoundLink, statement
+from winnow.domain.rules.findings import Finding, FoundLink, lines_after, statement
 from winnow.domain.rules.grades import FAIR, NOTED, STRONG
 from winnow.domain.rules.reader import same_person
+from winnow.domain.rules.signs import Mark
 from winnow.domain.rules.titles import title_of
 from winnow.domain.rules.words import content_words, tokens
 
@@ -24,6 +26,7 @@ _MIN_TOKENS = 4
 _MIN_CONTENT_WORDS = 2
 _ANSWER_BASE = 0.36
 _SAYS_YES_OR_NO, _NEXT_TURN, _SHARES_WORDS, _ADDRESSES = 0.14, 0.06, 0.1, 0.2
+_REPLIES = 0.15
 _MIN_ANSWER = 0.5
 _TELLING_CHARACTERS = 40
 _SURE_ANSWER = 0.6
@@ -47,7 +50,8 @@ _ADVISES = re.compile(
 )
 _CONFIRMS = re.compile(
     r"\b(?:that (?:worked|fixed|did it|solved|helped)|it work(?:s|ed)(?: now)?|works now|fixed now|"
-    r"it(?:['\u2019]s| is) (?:fixed|working)|помогло|заработало)\b",
+    r"it(?:['\u2019]s| is) (?:fixed|working)|(?:fixed|solved|resolved) it|(?:did|does) the trick|"
+    r"(?:now|all) (?:works|good)|(?:это |всё |все )?(?:помогло|заработало|сработало)|теперь работает|починилось)\b",
     re.IGNORECASE,
 )
 
@@ -59,9 +63,13 @@ def find_links(lines: list[Line], found: list[Finding]) -> tuple[list[Finding], 
         by_line.setdefault(finding.line, finding)
     new: list[Finding] = []
     links: list[FoundLink] = []
+    replies: defaultdict[int | None, list[Line]] = defaultdict(list)
+    for line in lines:
+        replies[line.span.message.parent_id].append(line)
     for finding in found:
         if finding.type is AtomType.QUESTION:
-            made, link = _answer(lines, finding, by_line)
+            late = replies[finding.spans[0].message.id][:_ANSWER_REACH]
+            made, link = _answer(lines, finding, by_line, late)
         elif finding.type is AtomType.PROBLEM:
             made, link = _fix(lines, finding, by_line)
         else:
@@ -73,19 +81,25 @@ def find_links(lines: list[Line], found: list[Finding]) -> tuple[list[Finding], 
     return new, links
 
 
-def _answer(lines: list[Line], question: Finding, by_line: dict[int, Finding]) -> tuple[list[Finding], list[FoundLink]]:
+def _answer(
+    lines: list[Line], question: Finding, by_line: dict[int, Finding], replies: list[Line]
+) -> tuple[list[Finding], list[FoundLink]]:
+    """What is said next in the conversation, or replies to the question, however late."""
     turns = 0
-    for line in lines[question.line + 1 : question.line + 1 + _ANSWER_REACH]:
+    near = lines_after(lines, lines[question.line], _ANSWER_REACH)
+    for line in near + [line for line in replies if line.index > question.line + _ANSWER_REACH]:
         known = by_line.get(line.index)
-        if line.mark is not None or (known is not None and known.type is AtomType.QUESTION and line.addressee is None):
+        replying = _replies(line, question)
+        another = known is not None and known.type is AtomType.QUESTION and line.addressee is None
+        if line.mark not in {None, Mark.ANSWER} or another:
             break
         if line.noise or line.speaker == question.speaker or len(tokens(line.text)) < _MIN_TOKENS:
             continue
         addressed = line.addressee is not None and same_person(line.addressee, question.speaker)
         turns += not line.continues and not addressed
-        if turns > _ANSWER_TURNS and not addressed:
+        if turns > _ANSWER_TURNS and not addressed and not replying:
             continue
-        confidence = _answers(line, question, first=turns <= 1)
+        confidence = _answers(line, question, first=turns <= 1) + _REPLIES * replying
         if confidence < _MIN_ANSWER:
             continue
         if question.confidence >= NOTED or confidence >= _SURE_ANSWER:
@@ -103,6 +117,10 @@ def _answer(lines: list[Line], question: Finding, by_line: dict[int, Finding]) -
         )
         return [answer], [FoundLink(answer, question, LinkType.ANSWERS, confidence)]
     return [], []
+
+
+def _replies(line: Line, finding: Finding) -> bool:
+    return line.span.message.parent_id == finding.spans[0].message.id
 
 
 def _telling(line: Line) -> str:
@@ -129,7 +147,7 @@ def _answers(line: Line, question: Finding, *, first: bool) -> float:
 
 
 def _fix(lines: list[Line], problem: Finding, by_line: dict[int, Finding]) -> tuple[list[Finding], list[FoundLink]]:
-    for line in lines[problem.line + 1 : problem.line + 1 + _FIX_REACH]:
+    for line in lines_after(lines, lines[problem.line], _FIX_REACH):
         if line.noise:
             continue
         near = line.index - problem.line <= _NEAR_FIX
@@ -139,6 +157,7 @@ def _fix(lines: list[Line], problem: Finding, by_line: dict[int, Finding]) -> tu
             problem.confidence += _SOLVED
             return [], [FoundLink(known, problem, LinkType.SOLVES, STRONG if shares else FAIR)]
         addressed = line.addressee is not None and same_person(line.addressee, problem.speaker)
+        addressed = addressed or (_replies(line, problem) and line.speaker != problem.speaker)
         if known is None and addressed and _ADVISES.search(line.text) and _is_advice(line):
             advice = _advice(lines, line, confirmed=_confirmed(lines, line, problem))
             return [advice], [FoundLink(advice, problem, LinkType.SOLVES, advice.confidence)]
@@ -161,5 +180,5 @@ def _advice(lines: list[Line], line: Line, *, confirmed: bool) -> Finding:
 
 
 def _confirmed(lines: list[Line], line: Line, problem: Finding) -> bool:
-    following = lines[line.index + 1 : line.index + 1 + _FIX_REACH]
+    following = lines_after(lines, line, _FIX_REACH)
     return any(other.speaker == problem.speaker and _CONFIRMS.search(other.text) for other in following)

@@ -19,7 +19,9 @@ WIDTHS = (3, 4)
 _QUANTIFIER = re.compile(r"[?*+]\??|\{(\d*)(?:,\d*)?\}\??")
 _ZERO_WIDTH = frozenset({r"\b", r"\B", "^", "$"})
 _WORD = re.compile(r"[^\W\d_]+")
-_COMMON_TEXT = "have that this with from what when your them they their there here would could should will been were just then also"
+_COMMON_TEXT = """
+have that this with from what when your them they their there here would could should will been were just then also
+"""
 _COMMON = frozenset(_COMMON_TEXT.split())
 _PLAIN_ENOUGH = 4
 
@@ -93,9 +95,9 @@ class _Parser:
 
     def _group(self, start: int) -> tuple[str, Needles, int, int]:
         opening = re.compile(r"\((?:\?(?:P<\w+>|[:=!]|<[=!]))?").match(self._pattern, start)
-        assert opening is not None
-        inner, end = self.alternatives(opening.end())
-        looks = opening.group()[-1] in "=!"
+        begins = start + 1 if opening is None else opening.end()
+        inner, end = self.alternatives(begins)
+        looks = self._pattern[begins - 1] in "=!"
         return "", (None if looks else inner), 0 if looks else 1, end + 1
 
     def _times(self, start: int) -> tuple[int, int]:
@@ -111,7 +113,7 @@ class _Parser:
 
 
 def _key(needle: str) -> str:
-    """The letters that a needle is looked up by: a telling word's first ones, else any."""
+    """The letters that a needle is looked up by: a telling word's first ones, else its own, spaces and all."""
     words = [word for word in _WORD.findall(needle) if len(word) >= WIDTHS[0]]
     plain = [word for word in words if word not in _COMMON]
     best = max(plain or words, key=len, default=needle)

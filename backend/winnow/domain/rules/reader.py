@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from winnow.domain.rules.signs import CONTINUATION, LABEL, MARKS, Mark, is_bot_line, parse_mark, vote_of
+from winnow.domain.rules.signs import CONTINUATION, LABEL, Mark, is_bot_line, opening_mark, parse_mark, vote_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -197,7 +197,7 @@ def _label(text: str, start: int, end: int) -> tuple[str, int] | None:
     match = LABEL.match(text, start, end)
     if match is None or match.group(1).casefold() in _NOT_NAMES:
         return None
-    if any(pattern.match(text, start, end) for _, pattern in MARKS):
+    if opening_mark(text, start, end) is not None:
         return None
     return match.group(1), match.end()
 
@@ -211,6 +211,7 @@ def _is_name(label: str, names: Iterable[str], *, known_only: bool) -> bool:
     return not known_only and (len(words) == 1 or all(word[0].isupper() for word in words))
 
 
+@lru_cache(maxsize=1024)
 def _name_key(name: str) -> str:
     return "".join(character for character in name.casefold() if character.isalpha())
 

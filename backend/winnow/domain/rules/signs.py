@@ -27,27 +27,34 @@ class Mark(StrEnum):
 _MARK_WORDS: dict[Mark, str] = {
     Mark.TOPIC: r"topic|sub-?topic|тема",
     Mark.PROPOSAL: r"proposal|proposed|counter[- ]?proposal|proposed resolution|предложение",
-    Mark.RESOLVED: r"resolved|resolution|decision|decided|agreed|решение|решено|решили",
-    Mark.ACTION: r"action|action item|todo|to-do|задача|сделать",
-    Mark.QUESTION: r"question|вопрос",
-    Mark.ANSWER: r"answer|ответ",
-    Mark.PROBLEM: r"problem|bug|проблема|баг",
-    Mark.SOLUTION: r"solution|fix|workaround",
-    Mark.IDEA: r"idea|идея",
-    Mark.RISK: r"risk|риск",
-    Mark.REQUIREMENT: r"requirement|требование",
-    Mark.BLOCKER: r"blocker|блокер",
-    Mark.INSIGHT: r"insight|lesson|til|вывод",
+    Mark.RESOLVED: (
+        r"resolved|resolution|decisions?|decided|we decided|agreed|agreement|решение|решения|решено|решили|"
+        r"договорились|постановили|принято"
+    ),
+    Mark.ACTION: (
+        r"actions?|action items?|todos?|to[- ]do|tasks?|next steps?|задач[аи]|сделать|поручени[ея]|надо сделать|"
+        r"следующий шаг"
+    ),
+    Mark.QUESTION: r"questions?|open questions?|q|вопросы?|открытый вопрос",
+    Mark.ANSWER: r"answer|a|ответ",
+    Mark.PROBLEM: r"problem|bug|проблема|баг|ошибка",
+    Mark.SOLUTION: r"solution|fix|work-?around|фикс|обходной путь|исправление",
+    Mark.IDEA: r"idea|suggestion|идея",
+    Mark.RISK: r"risks?|риски?",
+    Mark.REQUIREMENT: r"requirements?|требовани[ея]",
+    Mark.BLOCKER: r"blockers?|blocked|блокеры?",
+    Mark.INSIGHT: r"insight|lessons?(?: learned)?|til|(?:key )?takeaway|вывод|выводы|урок",
 }
-MARKS = tuple(
-    (
-        mark,
-        re.compile(
-            rf"(?:\[?(?:{words})\]?\s{{0,3}}(?:#?\d{{1,5}}\s{{0,3}})?[:=]|#(?:{words})\b:?)\s{{0,9}}", re.IGNORECASE
-        ),
-    )
-    for mark, words in _MARK_WORDS.items()
+_ANY_MARK = "|".join(f"(?P<{mark}>{words})" for mark, words in _MARK_WORDS.items())
+_BULLET = r"(?:(?:[-*\u2022]|\d{1,2}[.)])\s{1,3})?"
+_OPENING_MARK = re.compile(
+    rf"{_BULLET}[*_~`\[(]{{0,3}}(?:{_ANY_MARK})(?:\s{{0,3}}#?\d{{1,5}})?"
+    r"(?:[*_~`)\]]{0,3}\s{0,3}[:=\uff1a][*_~`]{0,3}|\](?=\s))\s{0,9}",
+    re.IGNORECASE,
 )
+_OPENING_TASK = re.compile(rf"{_BULLET}(?:\[ \]|(?:TODO|FIXME)\b(?!\s{{0,3}}[:=])|(?<=- )\[ \])\s{{1,9}}")
+_TAG = re.compile(rf"(?<![\w#&/])#(?:{_ANY_MARK})\b:?\s{{0,9}}", re.IGNORECASE)
+_MARK_SIGNS = re.compile(r"[:=#\uff1a\]]|\b(?:TODO|FIXME)\b")
 CONTINUATION = re.compile(r"(?:\.{2,9}|\u2026)\s{0,9}")
 LABEL = re.compile(r"([^\W\d_][\w`.|\-]{0,24}(?: [^\W_][\w`.\-]{0,19})?)\s?:(?!/)\s{0,9}(?=\S)")
 _VOTE = re.compile(r"[+\-\u2212]\s?\d(?:[.,]\d{1,3})?(?![\w.])|[\U0001f44d\U0001f44e]|:[+-]1:|:thumbsup:|:thumbsdown:")
@@ -86,21 +93,34 @@ _BOT_LINE = re.compile(
 
 
 def parse_mark(text: str) -> tuple[Mark, int] | None:
-    """The explicit mark a line opens with, after any `speaker:` label, and where the words after it start."""
-    if ":" not in text and "#" not in text and "=" not in text:
+    """The explicit mark a line opens with, after any `speaker:` label, and where the words after it start.
+
+    A hashtag that stands later (`we keep it #decision`) marks the whole line: its words start at its beginning.
+    """
+    if _MARK_SIGNS.search(text) is None:
         return None
     start = _skip_space(text, 0)
     if continuation := CONTINUATION.match(text, start):
         start = continuation.end()
     for _ in range(2):
-        for mark, pattern in MARKS:
-            if (match := pattern.match(text, start)) and text[match.end() : match.end() + 1].strip():
-                return mark, match.end()
+        found = opening_mark(text, start, len(text))
+        if found is not None and text[found[1] : found[1] + 1].strip():
+            return found
         label = LABEL.match(text, start)
         if label is None:
-            return None
+            break
         start = label.end()
-    return None
+    tag = _TAG.search(text) if "#" in text else None
+    return None if tag is None else (Mark(tag.lastgroup or ""), 0)
+
+
+def opening_mark(text: str, start: int, end: int) -> tuple[Mark, int] | None:
+    """The mark that stands at `start`, and where it ends: a word with a colon, a hashtag, or an open task's box."""
+    match = _OPENING_MARK.match(text, start, end) or _TAG.match(text, start, end)
+    if match is not None:
+        return Mark(match.lastgroup or ""), match.end()
+    task = _OPENING_TASK.match(text, start, end)
+    return None if task is None else (Mark.ACTION, task.end())
 
 
 def vote_of(text: str) -> float | None:

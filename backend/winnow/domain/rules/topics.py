@@ -27,7 +27,7 @@ _MIN_LETTERS, _MAX_LETTERS = 3, 30
 _COUNTED_TOKENS = 80
 _TERMS = 12
 _NAME_WEIGHT = 2.0
-_PHRASE_BONUS = 1.3
+_PHRASE_BONUS = 1.5
 _TELLING = 0.6
 _PLURAL = 4
 
@@ -99,7 +99,7 @@ def _counted(lines: Sequence[Line], people: set[str]) -> dict[tuple[str, ...], _
     for line in lines:
         words = tokens(line.text)[:_COUNTED_TOKENS]
         folded = [_folded(word) if _is_term(word) else "" for word in words]
-        kept = [(one,) for one in folded if one and one not in people]
+        kept: list[tuple[str, ...]] = [(one,) for one in folded if one and one not in people]
         kept += [pair for pair in pairwise(folded) if all(pair) and people.isdisjoint(pair) and pair[0] != pair[1]]
         for term in kept:
             said = counted[term]
@@ -136,15 +136,16 @@ def _name(
     """A topic's name: one the channel has already, if its words are said here, else the term that says most."""
     if messages < _LEAST_MESSAGES:
         return None
-    best, most = None, 0.0
+    best: tuple[str, ...] = ()
+    most = 0.0
     for term, said in counted.items():
         if len(said.speakers) < 2 or not _is_salient(len(term), len(said.places), messages):  # noqa: PLR2004 - two people
             continue
         telling = max(rarity(word) for word in term)
         weight = len(said.places) * telling**2 * (_PHRASE_BONUS if len(term) > 1 else 1.0)
-        if telling >= _TELLING and (weight, term) > (most, best or ()):
+        if telling >= _TELLING and (weight, term) > (most, best):
             best, most = term, weight
-    if best is None:
+    if not best:
         return None
     known = {name: {_folded(word): 1.0 for word in tokens(name) if _is_term(word)} for name in window.topics}
     if (again := match_topic(dict(terms), known)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ _WORDS_OF_AGREEMENT = 6
 _AGREEMENT_REACH = 4
 _HALF = 0.5
 _MARKED_REACH = 60
-_MIN_TOKENS, _MIN_CONTENT_WORDS = 4, 2
+_MIN_TOKENS, _MIN_CONTENT_WORDS = 3, 2
 _LIKELY = 0.15
 _ENOUGH = 2
 _SAME = 0.5
@@ -40,12 +41,17 @@ _PER_LINE = 0.05
 
 _IMPERATIVE = pattern_of(
     (
-        r"(?:do not|don't|never|always|only|we (?:will|should|must|shall) (?:not )?|let's )?(?:<choose>|<work>|accept|"
-        r"add|adopt|agree|align|approve|assign|base|begin|clarify|cancel|combine|consider|continue|convert|declare|"
-        r"delegate|deprecate|disable|discard|enable|ensure|establish|explain|exclude|freeze|ignore|include|increase|"
-        r"introduce|join|lower|make|maintain|map|meet|mention|modify|note|omit|pause|permit|preserve|prefer|prohibit|"
-        r"raise|record|recommend|reduce|register|restrict|retain|resolve|separate|set|simplify|specify|start|treat|"
-        r"use|wait|withdraw)\b",
+        (
+            r"(?:do not|don't|never|always|only|we (?:will|should|must|shall) (?:not )?|let's )?(?:<choose>|"
+            r"<work>|accept|"
+            r"add|adopt|agree|align|approve|assign|base|begin|clarify|cancel|combine|consider|continue|convert|declare|"
+            r"delegate|deprecate|disable|discard|enable|ensure|establish|explain|exclude|freeze|ignore|include|"
+            r"increase|"
+            r"introduce|join|lower|make|maintain|map|meet|mention|modify|note|omit|pause|permit|preserve|prefer|"
+            r"prohibit|"
+            r"raise|record|recommend|reduce|register|restrict|retain|resolve|separate|set|simplify|specify|start|treat|"
+            r"use|wait|withdraw)\b"
+        ),
     ),
     ENGLISH_PHRASES,
 )
@@ -60,7 +66,8 @@ _MODAL = re.compile(
 )
 _SHOUTED_MODAL = re.compile(r"\b(?:MUST|SHOULD|SHALL|MAY)\b")
 _TALK = re.compile(
-    r"(?:i\b|i['\u2019]|you\b|that\b|this\b|it\b|it['\u2019]s|yes\b|no\b|yeah|ok\b|okay|right\b|sure|thanks|well\b|so\b|but\b|"
+    r"(?:i\b|i['\u2019]|you\b|that\b|this\b|it\b|it['\u2019]s|yes\b|no\b|yeah|ok\b|okay|right\b|sure|thanks|"
+    r"well\b|so\b|but\b|"
     r"and\b|because|hi\b|hello|http|я\b|ты\b|вы\b|это\b|да\b|нет\b|спасибо)",
     re.IGNORECASE,
 )
@@ -87,8 +94,15 @@ class _Ballot:
 
 
 def find_voted(lines: Sequence[Line]) -> list[Finding]:
-    """Decisions by vote: a statement that several people then vote for, in the same conversation where one is told."""
-    talk = [line for line in lines if not line.noise]
+    """Decisions by vote: a statement that several people then vote for in the same conversation."""
+    talks: defaultdict[int, list[Line]] = defaultdict(list)
+    for line in lines:
+        if not line.noise:
+            talks[line.span.message.conversation].append(line)
+    return _findings(list(lines), [ballot for talk in talks.values() for ballot in _ballots(talk)])
+
+
+def _ballots(talk: Sequence[Line]) -> list[_Ballot]:
     ballots: list[_Ballot] = []
     marked = -_MARKED_REACH - 1
     for place, line in enumerate(talk):
@@ -105,8 +119,7 @@ def find_voted(lines: Sequence[Line]) -> list[Finding]:
         if ballot is not None:
             ballot.votes[line.speaker] = (vote, line)
             ballot.last = place
-    ballots += _out_of_sight(talk, ballots)
-    return _findings(list(lines), ballots)
+    return ballots + _out_of_sight(talk, ballots)
 
 
 def _out_of_sight(talk: Sequence[Line], ballots: list[_Ballot]) -> list[_Ballot]:
@@ -170,30 +183,30 @@ def _opened(talk: Sequence[Line], place: int, ballots: list[_Ballot]) -> _Ballot
 def likeness(line: Line) -> float:
     """How much a line is put like a proposal, below 0 to about 1."""
     text = without_fillers(line.text)
-    if line.mark is not None or len(tokens(text)) < _MIN_TOKENS or len(content_words(text)) < _MIN_CONTENT_WORDS:
+    length = len(tokens(text))
+    if line.mark is not None or length < _MIN_TOKENS or len(content_words(text)) < _MIN_CONTENT_WORDS:
         return -1.0
-    like = 0.2 if len(tokens(text)) > _MIN_TOKENS + 1 else 0.05
-    if _IMPERATIVE.match(text):
-        like += 0.35
-    if _PROPOSES.search(text[:300]):
-        like += 0.3
+    return _put_like_one(text) + sum(
+        (
+            0.2 if length > _MIN_TOKENS + 1 else 0.05,
+            -0.15 * line.text.rstrip().endswith("?"),
+            -0.2 * line.continues,
+            -0.2 * (line.speaker != line.span.message.author),
+            -0.15 * (line.addressee is not None),
+        )
+    )
+
+
+def _put_like_one(text: str) -> float:
+    """By its words: what is to be done, what must be, how it is introduced; and how people only talk."""
+    like = 0.35 * (_IMPERATIVE.match(text) is not None) + 0.3 * (_PROPOSES.search(text[:300]) is not None)
     if _SHOUTED_MODAL.search(text):
         like += 0.25
     elif _MODAL.search(text):
         like += 0.1
-    if line.text.rstrip().endswith("?"):
-        like -= 0.15
-    if line.continues:
-        like -= 0.2
-    if line.speaker != line.span.message.author:
-        like -= 0.2
-    if _TALK.match(line.text):
-        like -= 0.2
-    elif line.text[0].isupper():
-        like += 0.1
-    if line.addressee is not None:
-        like -= 0.15
-    return like
+    if _TALK.match(text):
+        return like - 0.2
+    return like + 0.1 * text[0].isupper()
 
 
 def _findings(lines: list[Line], ballots: list[_Ballot]) -> list[Finding]:
