@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # Some thousand requests, the same ones each time; others by hand: `schemathesis run URL/openapi.json --checks all`.
 BOUNDS = ("--max-examples", "25", "--seed", "1", "--phases", "examples,coverage,fuzzing")
-# What else cannot be in a URL, or be named a model, which of two moments is the later, or is still to come, no pattern can
-# say: what keeps to it may be refused all the same.
+# What else cannot be in a URL, or be named a model, or which of two moments is the later, or what is still to come, no
+# pattern can say: what keeps to it may be refused all the same.
 EXCEPTIONS = """
 [[operations]]
 include-path-regex = "^/api/v1/(providers|models/use|knowledge/extract|messages)"

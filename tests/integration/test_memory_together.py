@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     import asyncpg
+    import pytest
 
     from plugins.pipeline import SteeredEmbedder
     from winnow.pipeline.embed import Embedding
@@ -68,9 +69,15 @@ async def test_runs_that_find_the_same_at_once_store_it_once(memory: Memory, sql
 
 
 async def test_all_who_change_what_is_known_get_on(
-    memory: Memory, reviewing: Reviewing, database: Database, embedding: Embedding, embedder: SteeredEmbedder
+    memory: Memory,
+    reviewing: Reviewing,
+    database: Database,
+    *,
+    embedding: Embedding,
+    embedder: SteeredEmbedder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    embedder.vector = lambda _text: np.ones(8, dtype=np.float32)  # type: ignore[method-assign]
+    monkeypatch.setattr(embedder, "vector", lambda _text: np.ones(8, dtype=np.float32))
     units, sql, chance = memory.extracting.units, memory.sql, random.Random(7)
     texts = [f"the part {number} is kept in stores of server {number}" for number in range(10)]
     stored = await ingest(units, [incoming(number, text) for number, text in enumerate(texts)], lane=Lane.LIVE)
