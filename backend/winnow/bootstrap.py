@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from winnow.domain.jobs import Lane
-from winnow.domain.memory import AutoApprove, MemoryRules
 from winnow.domain.scoring import ScoreRules
 from winnow.domain.spaces import Role, Wish
 from winnow.domain.usage import Purpose, Tariff
@@ -19,7 +18,6 @@ from winnow.errors import QueueUnavailable
 from winnow.pipeline.backfill import Backfilling
 from winnow.pipeline.channels import Channelling
 from winnow.pipeline.choices import Choosing
-from winnow.pipeline.compare import Comparing
 from winnow.pipeline.embed import Embedding
 from winnow.pipeline.embedders import (
     Embedders,
@@ -36,11 +34,11 @@ from winnow.pipeline.examine_extractor import examine_extractor
 from winnow.pipeline.examine_model import ExaminingModel
 from winnow.pipeline.extract import Extracting
 from winnow.pipeline.extractors import Extractors
+from winnow.pipeline.memory import memory_of
 from winnow.pipeline.metering import Meter, NotedEmbedder, NotedLanguageModel
 from winnow.pipeline.overview import Overviewing
 from winnow.pipeline.providers import Registry, registry_of
 from winnow.pipeline.request_extraction import Requesting
-from winnow.pipeline.review import Reviewing
 from winnow.pipeline.score import Scoring
 from winnow.pipeline.score_by_model import ModelScorer, scorer_of
 from winnow.pipeline.search import Searching
@@ -50,10 +48,7 @@ from winnow.pipeline.tariffs import tariff_here, tariff_of
 from winnow.pipeline.teach import Bench
 from winnow.pipeline.windowing import limits_of
 from winnow.providers.chosen import parse_embedder
-from winnow.providers.factory import (
-    build_catalogue,
-    provider_of_settings,
-)
+from winnow.providers.factory import build_catalogue, provider_of_settings
 from winnow.providers.models import known_model
 from winnow.queue.broker import JetStreamBroker
 from winnow.queue.events import NatsAnnouncer
@@ -237,12 +232,7 @@ class Winnow:
 
     def task_tools(self) -> Tools:
         """What tasks are given."""
-        return Tools(
-            scoring=self.scoring(),
-            embedding=self.embedding(),
-            extracting=self.extracting(),
-            comparing=Comparing(database=self.database, units=self.units),
-        )
+        return Tools(scoring=self.scoring(), embedding=self.embedding(), extracting=self.extracting())
 
     @property
     def score_rules(self) -> ScoreRules:
@@ -266,10 +256,6 @@ class Winnow:
             dispatcher=self.dispatcher,
         )
 
-    def reviewing(self, by: str) -> Reviewing:
-        """For what people do with atoms; `by` is who."""
-        return Reviewing(units=self.units, database=self.database, by=by)
-
     def extracting(self) -> Extracting:
         """For extracting knowledge in this process."""
         return Extracting(
@@ -280,7 +266,7 @@ class Winnow:
             lease_seconds=self.settings.lease_seconds,
             limits=limits_of(self.settings),
             rules=self.score_rules,
-            memory=MemoryRules(cut=self.settings.extraction_cut, auto_approve=AutoApprove(self.settings.auto_approve)),
+            memory=memory_of(self.settings),
             bench=Bench(self.database),
         )
 

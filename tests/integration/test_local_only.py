@@ -196,3 +196,17 @@ async def test_a_space_that_is_being_built_elsewhere_is_full_without_it(
     assert SECRET not in sent(newer)
     for counts in (await embedding.store.counts_in(space)).values():
         assert (counts.embedded, counts.skipped, counts.left) == (1, 1, 0)
+
+
+async def test_what_was_only_said_to_be_in_it_and_what_was_merged_stay_at_home_too(
+    remote: Embedding, channelling: Channelling, embedder: SteeredEmbedder, sql: asyncpg.Connection
+) -> None:
+    rows = await everything(sql)
+    unproven = await add_atom(sql, f"{SECRET}, unproven", "three", status="unproven", topic_id=rows[Kind.TOPICS][1])
+    merged = await add_atom(sql, f"{SECRET}, merged", "four", status="merged")
+    await sql.execute("INSERT INTO atom_claims VALUES ($1, 1, $2, 'x')", unproven, rows[Kind.MESSAGES][0])
+    await sql.execute("UPDATE atoms SET merged_into = $2 WHERE id = $1", merged, rows[Kind.ATOMS][0])
+    await set_channel(channelling, "test", "#private", LOCAL_ONLY)
+    assert (await embed_rows(remote, Kind.ATOMS, [unproven, merged])).skipped == 2
+    assert (await embed_rows(remote, Kind.TOPICS, rows[Kind.TOPICS])).skipped == 2
+    assert sent(embedder) == ""

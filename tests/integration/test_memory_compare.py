@@ -43,9 +43,9 @@ def comparing(database: Database, units: UnitsOfWork) -> Comparing:
 
 
 @pytest.fixture
-def alike(embedding: Embedding, embedder: SteeredEmbedder) -> Embedding:
+def alike(embedding: Embedding, embedder: SteeredEmbedder, monkeypatch: pytest.MonkeyPatch) -> Embedding:
     """An embedder for whom all texts are one."""
-    embedder.vector = lambda _text: np.ones(8, dtype=np.float32)  # type: ignore[method-assign]
+    monkeypatch.setattr(embedder, "vector", lambda _text: np.ones(8, dtype=np.float32))
     return embedding
 
 

@@ -55,9 +55,9 @@ class ReceiptOut(BaseModel):
     """What was removed; of a dry run, what would be. While `complete` is false, more is left: ask again."""
 
     messages: int
-    evidence: int = Field(description="Quotes from these messages.")
-    atoms: int = Field(description="Knowledge that rested on nothing else.")
-    atoms_kept: int = Field(description="Knowledge that rests on other messages too.")
+    evidence: int = Field(description="Quotes from these messages, and others of the knowledge that went.")
+    atoms: int = Field(description="Knowledge that rested on nothing else, or had words that only these messages said.")
+    atoms_kept: int = Field(description="Knowledge that rests on other messages, too, and has no such words.")
     links: int
     topics: int = Field(description="Topics that nothing is filed under any more.")
     vectors: int

@@ -60,7 +60,8 @@ def add_review_routes(app: FastAPI, winnow: Winnow) -> None:
 def _by(winnow: Winnow, request: Request, body: schemas.ReviewIn | None) -> Reviewing:
     """Who judges: as the body says, else whose key it is."""
     named = body.reviewer if body else None
-    return winnow.reviewing(named or request.scope.get("state", {}).get("caller_name") or SOMEBODY)
+    by = named or request.scope.get("state", {}).get("caller_name") or SOMEBODY
+    return Reviewing(units=winnow.units, database=winnow.database, by=by)
 
 
 def _add_verdicts(app: FastAPI, winnow: Winnow) -> None:

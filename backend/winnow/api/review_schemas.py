@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from winnow.pipeline.review import Reviewed
     from winnow.pipeline.teach import Taught
 
+# As a pattern: something that `str.strip` leaves.
+_SOMETHING: dict[str, Any] = {"pattern": r"[^\s\x1c-\x1f\x85]"}
+Title = Annotated[str, Field(min_length=1, max_length=MOST_TITLE_CHARACTERS, json_schema_extra=_SOMETHING)]
+Content = Annotated[str, Field(min_length=1, max_length=MOST_CONTENT_CHARACTERS, json_schema_extra=_SOMETHING)]
 Reason = Annotated[str, Field(max_length=MOST_REASON_CHARACTERS)]
 Reviewer = Annotated[Name | None, Field(description="Who judges; without it the name of the API key, or `api`.")]
 
@@ -42,10 +46,10 @@ class WordingIn(ReasonIn):
         },
     )
 
-    title: str | None = Field(None, min_length=1, max_length=MOST_TITLE_CHARACTERS)
-    content: str | None = Field(None, min_length=1, max_length=MOST_CONTENT_CHARACTERS)
+    title: Title | None = None
+    content: Content | None = None
     type: AtomType | None = None
-    topic: str | None = Field(None, min_length=1, max_length=MOST_TITLE_CHARACTERS)
+    topic: Title | None = None
 
     @model_validator(mode="after")
     def _some_change(self) -> Self:

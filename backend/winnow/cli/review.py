@@ -24,6 +24,7 @@ from winnow.pipeline.teach import standing, teach
 from winnow.storage.reviews import shown_to_judge, waiting_atoms
 
 if TYPE_CHECKING:
+    from winnow.bootstrap import Winnow
     from winnow.pipeline.teach import Taught
     from winnow.storage.reviews import JudgedAtom
 
@@ -70,7 +71,7 @@ def review_command(
         async with using(settings, queue=False) as winnow:
             if sys.stdin.isatty() and sys.stdout.isatty() and not as_json:
                 await winnow.start_queue_if_there()
-                await review_one_by_one(winnow.reviewing(_name(by)), Asking(console), types=types)
+                await review_one_by_one(_tools(winnow, _name(by)), Asking(console), types=types)
                 return []
             ids = await waiting_atoms(winnow.database, types=types, limit=limit)
             found = [await shown_to_judge(winnow.database, row) for row in ids]
@@ -213,6 +214,10 @@ def _name(by: str | None) -> str:
         return "somebody"
 
 
+def _tools(winnow: Winnow, by: str) -> Reviewing:
+    return Reviewing(units=winnow.units, database=winnow.database, by=by)
+
+
 def _do(act: Act, by: str | None, data_dir: Any, *, as_json: bool) -> None:
     settings = settings_for(data_dir=data_dir)
 
@@ -220,7 +225,7 @@ def _do(act: Act, by: str | None, data_dir: Any, *, as_json: bool) -> None:
         name = _name(by)
         async with using(settings, queue=False) as winnow:
             await winnow.start_queue_if_there()
-            return await act(winnow.reviewing(name))
+            return await act(_tools(winnow, name))
 
     done = run(main)
     if as_json:

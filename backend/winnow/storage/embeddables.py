@@ -57,16 +57,23 @@ class Embeddable:
 _SAID_IN_PRIVATE = """
 (SELECT true FROM channels c WHERE c.source = t.source AND c.channel = t.channel AND c.local_only LIMIT 1) IS NOT NULL
 """
+# What an atom was read in without proof is its words' place as well; what was merged has left its quotes to another.
 _QUOTES_PRIVATE = """
-(SELECT true FROM atom_evidence e JOIN messages m ON m.id = e.message_id
- JOIN channels c ON c.source = m.source AND c.channel = m.channel AND c.local_only
- WHERE e.atom_id = t.id LIMIT 1) IS NOT NULL
+((SELECT true FROM atom_evidence e JOIN messages m ON m.id = e.message_id
+  JOIN channels c ON c.source = m.source AND c.channel = m.channel AND c.local_only
+  WHERE e.atom_id = t.id OR e.atom_id = t.merged_into LIMIT 1) IS NOT NULL
+ OR (SELECT true FROM atom_claims w JOIN messages m ON m.id = w.message_id
+     JOIN channels c ON c.source = m.source AND c.channel = m.channel AND c.local_only
+     WHERE w.atom_id = t.id LIMIT 1) IS NOT NULL)
 """
 _MADE_OF_PRIVATE = """
 (SELECT true FROM channels c WHERE c.local_only LIMIT 1) IS NOT NULL AND (
     (SELECT true FROM atoms a JOIN atom_evidence e ON e.atom_id = a.id JOIN messages m ON m.id = e.message_id
      JOIN channels c ON c.source = m.source AND c.channel = m.channel AND c.local_only
      WHERE a.topic_id = t.id LIMIT 1) IS NOT NULL
+    OR (SELECT true FROM atoms a JOIN atom_claims w ON w.atom_id = a.id JOIN messages m ON m.id = w.message_id
+        JOIN channels c ON c.source = m.source AND c.channel = m.channel AND c.local_only
+        WHERE a.topic_id = t.id LIMIT 1) IS NOT NULL
     OR (SELECT true FROM messages m JOIN channels c ON c.source = m.source AND c.channel = m.channel AND c.local_only
         WHERE m.topic_id = t.id LIMIT 1) IS NOT NULL)
 """

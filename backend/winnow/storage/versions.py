@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from winnow.domain.memory import MOST_PROPOSED, Proposal, approves
-from winnow.storage.named import fetch
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from winnow.domain.knowledge import ExtractedAtom
     from winnow.domain.memory import MemoryRules
-    from winnow.storage.engine import Database
     from winnow.storage.unit_of_work import UnitOfWork
 
 BY_RULE = "rule"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionRecord:
-    """One wording; `state` is current, past, proposed or rejected, `made_by` an extractor or a person."""
-
-    version: int
-    state: str
-    type: str
-    title: str
-    content: str
-    confidence: float
-    made_by: str
-    reason: str
-    created_at: datetime
-    decided_at: datetime | None
-    decided_by: str | None
 
 
 async def propose(
@@ -58,10 +36,3 @@ async def propose(
     if approves(rules, proposal) and not await work.fetch("same_words", known.id, known.type, atom.content):
         await work.fetch("approve_version", known.id, rows[0].version, BY_RULE)
     return int(rows[0].version)
-
-
-async def versions_of(database: Database, atom_id: int) -> list[VersionRecord]:
-    """Every wording of an atom that has more than one, oldest first."""
-    async with database.autocommit() as connection:
-        rows = await fetch(connection, "versions_of_atom", atom_id)
-    return [VersionRecord(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name

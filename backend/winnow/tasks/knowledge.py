@@ -5,7 +5,7 @@ from __future__ import annotations
 from taskiq import TaskiqDepends
 
 from winnow.domain.jobs import Asked, Lane
-from winnow.pipeline.compare import compare_atoms
+from winnow.pipeline.compare import Comparing, compare_atoms
 from winnow.pipeline.extract import extract_knowledge
 from winnow.pipeline.score import score_messages
 from winnow.tasks.tools import Tools, lane_of, tools_of
@@ -27,4 +27,5 @@ async def extract_knowledge_from_messages_task(
 
 
 async def compare_atoms_task(atom_ids: list[int], tools: Tools = TaskiqDepends(tools_of)) -> None:
-    await compare_atoms(tools.comparing, atom_ids)
+    comparing = Comparing(database=tools.extracting.database, units=tools.extracting.units)
+    await compare_atoms(comparing, atom_ids)

@@ -10,7 +10,6 @@ from taskiq import Context, TaskiqDepends
 from winnow.domain.jobs import Lane
 
 if TYPE_CHECKING:
-    from winnow.pipeline.compare import Comparing
     from winnow.pipeline.embed import Embedding
     from winnow.pipeline.extract import Extracting
     from winnow.pipeline.score import Scoring
@@ -23,7 +22,6 @@ class Tools:
     scoring: Scoring
     embedding: Embedding
     extracting: Extracting
-    comparing: Comparing
 
 
 def tools_of(context: Context = TaskiqDepends()) -> Tools:
