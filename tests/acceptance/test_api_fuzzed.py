@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from plugins.program import Program, Up
 
 # Some thousand requests, the same ones each time; others by hand: `schemathesis run URL/openapi.json --checks all`.
-BOUNDS = ("--max-examples", "30", "--seed", "1", "--phases", "examples,coverage,fuzzing")
+BOUNDS = ("--max-examples", "40", "--seed", "1", "--phases", "examples,coverage,fuzzing")
 # What else cannot be in a URL, or be named a model, or is still to come, no pattern can say: what keeps to it may be
 # refused all the same.
 EXCEPTIONS = """
