@@ -74,8 +74,7 @@ async def _lines(database: Database, wanted: Export) -> AsyncIterator[bytes]:
         found = await topics_by_id(database, sorted(new))
         versions = await versions_of(database, [atom.id for atom in atoms])
         lines = [_line("topic", id=one.id, name=one.name, description=one.description) for one in found.values()]
-        for atom in atoms:
-            lines.append(_line("atom", **_values(atom), versions=versions.get(atom.id, [])))
+        lines += [_line("atom", **_values(atom), versions=versions.get(atom.id, [])) for atom in atoms]
         topics |= new
         wanted.atoms += len(atoms)
         yield b"".join(lines)
@@ -83,7 +82,7 @@ async def _lines(database: Database, wanted: Export) -> AsyncIterator[bytes]:
 
 
 def _values(atom: AtomRecord) -> dict[str, object]:
-    """Its fields; what is inside of them is written by orjson, which takes a tenth of what `asdict` does."""
+    """Its fields; what is inside of them orjson writes as it is, without copies."""
     return {one.name: getattr(atom, one.name) for one in fields(atom) if not one.name.endswith("_title")}
 
 
