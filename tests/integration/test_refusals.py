@@ -124,7 +124,8 @@ async def test_the_sweeper_outlives_a_password_that_is_wrong_for_a_while(
     stop = asyncio.Event()
     async with refusing_server("28P01", "password authentication failed") as url:
         database = Database(url, pool_size=1)
-        tools: Any = type("Tools", (), {"database": database})
+        unasked = dict.fromkeys(("extractions", "dispatcher", "extraction_threshold", "extraction_quiet_seconds"))
+        tools: Any = type("Tools", (), {"database": database, **unasked})
         sweeper = Sweeper(tools)
         sweeping = asyncio.create_task(sweeper.sweep_forever(stop))
         await eventually(lambda: sweeper._trouble)

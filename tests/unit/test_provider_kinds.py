@@ -14,7 +14,7 @@ from winnow.settings import Settings
 
 SOURCES = Path(winnow.__file__).parent
 # Where kinds are defined, and where their protocols are chosen.
-ALLOWED = {Path("domain/providers.py"), Path("providers/factory.py")}
+ALLOWED = {Path("domain/providers.py"), Path("providers/chosen.py"), Path("providers/factory.py")}
 KINDS = {kind.value for kind in ProviderKind}
 
 

@@ -114,7 +114,7 @@ def _add_atom_routes(app: FastAPI, winnow: Winnow) -> None:
         return atom_in_full_out(await atom_in_full(winnow.database, id, around=around))
 
     @app.get("/api/v1/knowledge/counts", summary="How many atoms there are, by type and status")
-    async def counts(asked: Atoms) -> schemas.CountsOut:
+    async def counts(asked: Atoms) -> schemas.AtomCountsOut:
         return counts_out(await count_atoms(winnow.database, await asked.whole(winnow.database)))
 
 

@@ -53,9 +53,9 @@ def days_open(atom: AtomRecord, now: datetime) -> int | None:
     return max((now - atom.said_at).days, 0) if atom.said_at else None
 
 
-def counts_out(counts: AtomCounts) -> schemas.CountsOut:
+def counts_out(counts: AtomCounts) -> schemas.AtomCountsOut:
     """How many there are."""
-    return schemas.CountsOut(total=counts.total, types=dict(counts.types), statuses=dict(counts.statuses))
+    return schemas.AtomCountsOut(total=counts.total, types=dict(counts.types), statuses=dict(counts.statuses))
 
 
 def topic_out(topic: TopicInFull) -> schemas.TopicInFullOut:
@@ -69,7 +69,7 @@ def atom_in_full_out(found: AtomInFull) -> schemas.AtomInFullOut:
         **dict(atom_out(found.atom)),
         conversations=[schemas.ConversationOut(**asdict(talk)) for talk in found.conversations],
         versions=versions_out(found.atom, found.versions),
-        run=schemas.RunOut(**asdict(found.run)) if found.run else None,
+        run=schemas.FoundByOut(**asdict(found.run)) if found.run else None,
         reviews=[schemas.ReviewOut(**asdict(review)) for review in found.reviews],
     )
 

@@ -106,7 +106,7 @@ class OpenPageOut(BaseModel):
     total: int
 
 
-class CountsOut(BaseModel):
+class AtomCountsOut(BaseModel):
     """How many atoms of a filter there are."""
 
     total: int
@@ -164,7 +164,7 @@ class VersionOut(BaseModel):
     content_changes: list[PieceOut]
 
 
-class RunOut(BaseModel):
+class FoundByOut(BaseModel):
     """The run that found it."""
 
     id: int
@@ -192,7 +192,7 @@ class AtomInFullOut(AtomOut):
 
     conversations: list[ConversationOut] = Field(description="Around its first ten messages.")
     versions: list[VersionOut] = Field(description="Empty as long as it has had but one wording.")
-    run: RunOut | None
+    run: FoundByOut | None
     reviews: list[ReviewOut]
 
 

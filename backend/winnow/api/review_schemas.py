@@ -102,7 +102,7 @@ class ReviewedOut(BaseModel):
     changed: list[int]
 
 
-class AcceptedOut(BaseModel):
+class VerdictsOut(BaseModel):
     """What people accepted and rejected of a type, as an extractor found it."""
 
     type: AtomType
@@ -132,7 +132,7 @@ class ReviewStatusOut(BaseModel):
     taught_at: datetime | None
     before: FiguresOut | None = Field(description="Of the confidences as found; null while there are few reviews.")
     after: FiguresOut | None = Field(description="Of the judge's, on reviews that it was not taught by.")
-    accepted: list[AcceptedOut]
+    accepted: list[VerdictsOut]
 
 
 class TaughtOut(BaseModel):
@@ -158,7 +158,7 @@ def review_status_out(state: Taught) -> ReviewStatusOut:
         before=FiguresOut(**asdict(report.before)) if report and report.before else None,
         after=FiguresOut(**asdict(report.after)) if report and report.after else None,
         accepted=[
-            AcceptedOut(
+            VerdictsOut(
                 type=AtomType(one.type),
                 extractor=one.extractor,
                 accepted=one.accepted,

@@ -45,8 +45,8 @@ SHOWN_TYPES = (
 )
 LOOK_SECONDS = 0.25
 PLAIN_LINE_SECONDS = 2.0
-# The sweeper looks every 2 s; what it leaves longer than this is too little for a run of its own.
-LEFT_OVER_SECONDS = 4.0
+# What nobody has taken when nothing is on its way is too little for a run of its own.
+LEFT_OVER_SECONDS = 1.0
 STALL_SECONDS = 60.0
 EVERYTHING = 1_000_000
 
