@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from struct import calcsize, pack, unpack_from
 from typing import TYPE_CHECKING
@@ -156,8 +156,12 @@ class Judge:
         """0 to 1; the atom's own, exactly, from a judge whom nobody taught."""
         if not self.weights:
             return atom.confidence
-        learned = sum(value * self.weights.get(bucket, 0.0) for bucket, value in features(atom).items())
-        return min(_MOST, max(_LEAST, _sigmoid(log_odds(atom.confidence) + learned)))
+        return self.weighed(atom.confidence, features(atom))
+
+    def weighed(self, confidence: float, seen: Mapping[int, float]) -> float:
+        """What becomes of a confidence by what is seen in an atom (see judge_features)."""
+        learned = sum(value * self.weights.get(bucket, 0.0) for bucket, value in seen.items())
+        return min(_MOST, max(_LEAST, _sigmoid(log_odds(confidence) + learned)))
 
     def dumps(self) -> bytes:
         """For the database; `Judge.loads` reads it. Holds weights, buckets and counts: no words."""
@@ -211,6 +215,7 @@ class _Example:
     """An atom and whether it is right; `asked`: a person saw it as it stands here, not with another type."""
 
     atom: AtomAsFound
+    seen: Mapping[int, float]
     right: bool
     asked: bool = True
 
@@ -221,21 +226,10 @@ def _examples(reviews: Sequence[Review]) -> list[_Example]:
     for review in reviews:
         atom, corrected = review.atom, review.corrected
         retyped = review.verdict is Verdict.EDIT and corrected is not None and corrected is not atom.type
-        made = [_Example(atom, right=review.verdict is not Verdict.REJECT and not retyped)]
+        made = [_Example(atom, features(atom), right=review.verdict is not Verdict.REJECT and not retyped)]
         if retyped and corrected is not None:
-            made.append(
-                _Example(
-                    AtomAsFound(
-                        type=corrected,
-                        title=atom.title,
-                        content=atom.content,
-                        extractor=atom.extractor,
-                        confidence=atom.confidence,
-                    ),
-                    right=True,
-                    asked=False,
-                )
-            )
+            other = replace(atom, type=corrected)
+            made.append(_Example(other, features(other), right=True, asked=False))
         key = (atom.type, atom.content)
         latest.pop(key, None)
         latest[key] = made
@@ -243,7 +237,7 @@ def _examples(reviews: Sequence[Review]) -> list[_Example]:
 
 
 def _weights(examples: Sequence[_Example]) -> dict[int, float]:
-    seen = [features(one.atom) for one in examples]
+    seen = [one.seen for one in examples]
     buckets = sorted({bucket for one in seen for bucket in one})
     column = {bucket: place for place, bucket in enumerate(buckets)}
     rows = np.repeat(np.arange(len(seen)), [len(one) for one in seen])
@@ -269,7 +263,11 @@ def _measured(examples: Sequence[_Example]) -> tuple[Figures | None, Figures | N
     for number in sorted(folds):
         others = [one for other, made in folds.items() if other != number for one in made]
         judge = Judge(_weights(others)) if others else Judge()
-        pairs += [(one.atom.confidence, judge.confidence(one.atom), one.right) for one in folds[number] if one.asked]
+        pairs += [
+            (one.atom.confidence, judge.weighed(one.atom.confidence, one.seen), one.right)
+            for one in folds[number]
+            if one.asked
+        ]
     right = [one for _, _, one in pairs]
     return figures([one for one, _, _ in pairs], right), figures([one for _, one, _ in pairs], right)
 

@@ -53,7 +53,7 @@ def fit(rows: Places, columns: Places, values: Floats, offsets: Floats, right: F
     for _ in range(_STEPS):
         likely = _sigmoid(scores)
         gradient = matrix.transposed_times(likely - right) + PENALTY * weights
-        if np.linalg.norm(gradient) < _CLOSE * max(1.0, np.sqrt(len(right))):
+        if np.sqrt(_product(gradient, gradient)) < _CLOSE * max(1.0, np.sqrt(len(right))):
             break
         step = _solved(matrix, likely * (1 - likely), -gradient)
         moved = matrix.times(step)
@@ -72,23 +72,28 @@ def _solved(matrix: _Sparse, curvature: Floats, wanted: Floats) -> Floats:
     step = np.zeros_like(wanted)
     left = wanted.copy()
     direction = left.copy()
-    size = float(left @ left)
+    size = _product(left, left)
     stop = size * 1e-6
     for _ in range(_INNER_STEPS):
         if size <= stop:
             break
         bent = matrix.transposed_times(curvature * matrix.times(direction)) + PENALTY * direction
-        share = size / float(direction @ bent)
+        share = size / _product(direction, bent)
         step += share * direction
         left -= share * bent
-        following = float(left @ left)
+        following = _product(left, left)
         direction = left + (following / size) * direction
         size = following
     return step
 
 
 def _loss(scores: Floats, right: Floats, weights: Floats) -> float:
-    return float(np.sum(np.logaddexp(0.0, scores) - right * scores) + PENALTY / 2 * (weights @ weights))
+    return float(np.sum(np.logaddexp(0.0, scores) - right * scores) + PENALTY / 2 * _product(weights, weights))
+
+
+def _product(one: Floats, other: Floats) -> float:
+    """Without BLAS, whose threads add up in an order of their own and crowd a busy machine."""
+    return float(np.sum(one * other))
 
 
 def _sigmoid(values: Floats) -> Floats:
