@@ -6,8 +6,6 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
-
 from plugins.jetstream import eventually
 from plugins.pipeline import SteeredEmbedder, SteeredExtractor, add_messages, serving, winnow_over
 from winnow.domain.jobs import EmbedJob, ExtractJob, Kind, Lane
@@ -15,6 +13,7 @@ from winnow.pipeline.extract import always
 
 if TYPE_CHECKING:
     import asyncpg
+    import pytest
 
     from plugins.nats import NatsServer
     from winnow.domain.knowledge import Window

@@ -28,7 +28,7 @@ PAGE_OF_LATEST = 2_000
 # As much as the bulk lane is given at a time to be extracted: what is embedded meanwhile must not wait behind all.
 MOST_AHEAD = 2_000
 # What was sent and is still in nobody's hand is sent again after so long; NATS may lose it. Not so soon while the lanes
-# hold anything: a model reads for hours what was sent at once, and what is sent twice stands before what is to be embedded.
+# hold anything: a model takes hours for what was sent at once, and what is sent twice keeps embedding waiting.
 PROMISED_SECONDS = 120.0
 PROMISED_AT_MOST_SECONDS = 1800.0
 FAILED_PAUSE_SECONDS = 60.0
