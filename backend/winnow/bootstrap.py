@@ -46,8 +46,9 @@ from winnow.pipeline.spaces import Spaces
 from winnow.pipeline.sweep import Sweeping
 from winnow.pipeline.tariffs import tariff_here, tariff_of
 from winnow.pipeline.teach import Bench
+from winnow.pipeline.turns import Turns, half_of
 from winnow.pipeline.windowing import limits_of
-from winnow.providers.chosen import parse_embedder
+from winnow.providers.chosen import parse_embedder, parse_extractor
 from winnow.providers.factory import build_catalogue, provider_of_settings
 from winnow.providers.models import known_model
 from winnow.queue.broker import JetStreamBroker
@@ -230,9 +231,20 @@ class Winnow:
         """What the use of models costs here."""
         return tariff_here(self.settings, self._source, first_kind=self.embedder.identity.provider)
 
+    @property
+    def concurrency(self) -> dict[Lane, int]:
+        """Tasks at once of each lane, in one worker."""
+        return {Lane.LIVE: self.settings.live_concurrency, Lane.BULK: self.settings.bulk_concurrency}
+
     def task_tools(self) -> Tools:
         """What tasks are given."""
-        return Tools(scoring=self.scoring(), embedding=self.embedding(), extracting=self.extracting())
+        slow = parse_extractor(self.settings.extractor) is not None  # the rules take no time that anybody waits for
+        return Tools(
+            scoring=self.scoring(),
+            embedding=self.embedding(),
+            extracting=self.extracting(),
+            extraction_turns=half_of(self.concurrency) if slow else Turns({}),
+        )
 
     @property
     def score_rules(self) -> ScoreRules:

@@ -72,6 +72,10 @@ class RowsInHand(Transient):
     """Another worker has some of the rows in hand, or died with them; they come free when its lease runs out."""
 
 
+class WorkerBusy(Transient):
+    """As many extractions are under way as this worker makes at once; this one waits for its turn."""
+
+
 class QueueUnavailable(Transient):
     """NATS does not answer; start it, or check NATS_URL."""
 

@@ -34,14 +34,13 @@ async def work(winnow: Winnow, lanes: Sequence[Lane], stop: asyncio.Event) -> No
     """
     await winnow.spaces.check()
     settings = winnow.settings
-    concurrency = {Lane.LIVE: settings.live_concurrency, Lane.BULK: settings.bulk_concurrency}
     for lane in lanes:
         winnow.brokers[lane].is_worker_process = True
     await winnow.start_queue()
     receivers = [
         JetStreamReceiver(
             winnow.brokers[lane],
-            max_async_tasks=concurrency[lane],
+            max_async_tasks=winnow.concurrency[lane],
             run_startup=False,
             wait_tasks_timeout=settings.drain_seconds,
         )

@@ -45,6 +45,29 @@ async def test_enough_unclaimed_messages_start_an_extraction(
     assert dispatcher.ids(ExtractJob) == many, "promised is promised"
 
 
+async def test_what_is_in_nobodys_hand_is_sent_again_once_the_lanes_are_empty(
+    extraction_sweeping: Sweeping,
+    dispatcher: RecordingDispatcher,
+    lanes: Lanes,
+    sql: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("winnow.pipeline.sweep_extraction.PROMISED_SECONDS", 0)
+    many = await add_messages(sql, ["text"] * 5)
+    sweeper = Sweeper(extraction_sweeping)
+    lanes.bulk = 1
+    for _ in range(3):
+        await sweeper.sweep()
+    assert dispatcher.ids(ExtractJob) == many, "it may still be in the lane"
+    lanes.bulk = 0
+    await sweeper.sweep()
+    assert dispatcher.ids(ExtractJob) == many * 2
+    lanes.bulk = 1
+    monkeypatch.setattr("winnow.pipeline.sweep_extraction.PROMISED_AT_MOST_SECONDS", 0)
+    await sweeper.sweep()
+    assert dispatcher.ids(ExtractJob) == many * 3, "a lane that is never empty does not hide that it is lost"
+
+
 async def test_a_quiet_channel_is_extracted_below_the_threshold(
     extraction_sweeping: Sweeping, dispatcher: RecordingDispatcher, sql: asyncpg.Connection
 ) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from taskiq.exceptions import NoResultError, TaskRejectedError
 
-from winnow.errors import QueueUnavailable, Transient
+from winnow.errors import QueueUnavailable, Transient, WorkerBusy
 from winnow.queue.verdicts import Action, Verdict, judge
 
 BACKOFF = (2.0, 10.0)
@@ -28,6 +28,8 @@ BACKOFF = (2.0, 10.0)
         (TaskRejectedError(), 1, False, Action.BURY),
         (QueueUnavailable(), 2, False, Action.RETRY),
         (QueueUnavailable(), 3, False, Action.RENEW),
+        (WorkerBusy(), 1, False, Action.RETRY),
+        (WorkerBusy(), 2, False, Action.RENEW),
         (asyncio.CancelledError(), 1, True, Action.RETURN),
         (asyncio.CancelledError(), 3, True, Action.RENEW),
         (asyncio.CancelledError(), 1, False, Action.RETRY),

@@ -109,6 +109,7 @@ class Sweeper:
         self._extraction = ExtractionSweep(
             store=self.tools.extractions,
             dispatcher=self.tools.dispatcher,
+            backlog=self.tools.backlog,
             threshold=self.tools.extraction_threshold,
             quiet_seconds=self.tools.extraction_quiet_seconds,
         )

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from winnow.domain.jobs import Asked
+from winnow.domain.jobs import Asked, Lane
 from winnow.pipeline.request_extraction import LIVE_AT_MOST, request_extraction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from winnow.domain.jobs import Dispatcher
+    from winnow.pipeline.sweep import Backlog
     from winnow.storage.extraction import ExtractionStore, WaitingConversation
 
 log = structlog.get_logger(__name__)
@@ -26,8 +27,10 @@ PAGE = 4_000
 PAGE_OF_LATEST = 2_000
 # As much as the bulk lane is given at a time to be extracted: what is embedded meanwhile must not wait behind all.
 MOST_AHEAD = 2_000
-# What was sent and is still in nobody's hand is sent again after so long; NATS may lose it.
+# What was sent and is still in nobody's hand is sent again after so long; NATS may lose it. Not so soon while the lanes
+# hold anything: a model takes hours for what was sent at once, and what is sent twice keeps embedding waiting.
 PROMISED_SECONDS = 120.0
+PROMISED_AT_MOST_SECONDS = 1800.0
 FAILED_PAUSE_SECONDS = 60.0
 
 
@@ -37,9 +40,10 @@ class ExtractionSweep:
 
     store: ExtractionStore
     dispatcher: Dispatcher
+    backlog: Backlog
     threshold: int
     quiet_seconds: float
-    _promised: dict[int, float] = field(default_factory=dict)
+    _promised: dict[int, float] = field(default_factory=dict)  # when it was sent
     _after: int = 0
 
     async def sweep(self) -> int:
@@ -63,9 +67,16 @@ class ExtractionSweep:
 
     async def _forget_promises(self) -> None:
         """Of what somebody has in hand by now, or has done, or has had time enough for."""
-        now = time.monotonic()
-        waiting = await self.store.still_waiting(list(self._promised)) if self._promised else set()
-        self._promised = {row: until for row, until in self._promised.items() if until > now and row in waiting}
+        if not self._promised:
+            return
+        waiting = await self.store.still_waiting(list(self._promised))
+        since = time.monotonic() - PROMISED_SECONDS
+        if min(self._promised.values()) < since and await self._lanes_hold_something():
+            since = time.monotonic() - PROMISED_AT_MOST_SECONDS
+        self._promised = {row: at for row, at in self._promised.items() if at > since and row in waiting}
+
+    async def _lanes_hold_something(self) -> bool:
+        return any([await self.backlog.depth(lane) for lane in Lane])
 
     async def _due(self, after: int) -> list[WaitingConversation]:
         return await self.store.due(
@@ -90,8 +101,8 @@ class ExtractionSweep:
                 if not chosen:
                     continue
                 sent += await request_extraction(self.dispatcher, chosen, asked=asked)
-                until = time.monotonic() + PROMISED_SECONDS
-                self._promised |= {row: until for one in chosen for row in one.ids}
+                now = time.monotonic()
+                self._promised |= {row: now for one in chosen for row in one.ids}
                 log.info("sweep.extraction", channel=channel, messages=_messages(chosen), asked=asked.value)
         return sent, room
 

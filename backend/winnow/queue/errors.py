@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from nats.errors import Error as NatsError
 
-from winnow.errors import Permanent, QueueUnavailable, SetupFault, Transient
+from winnow.errors import Permanent, QueueUnavailable, SetupFault, Transient, WorkerBusy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nats.aio.client import Client
 
-__all__ = ["Permanent", "QueueUnavailable", "SetupFault", "Transient", "require_connection", "translated"]
+__all__ = ["Permanent", "QueueUnavailable", "SetupFault", "Transient", "WorkerBusy", "require_connection", "translated"]
 
 
 def require_connection(client: Client) -> None:

@@ -12,7 +12,7 @@ from taskiq.exceptions import NoResultError
 from typing_extensions import override
 
 from .delivery import current_delivery
-from .errors import Transient
+from .errors import Transient, WorkerBusy
 from .verdicts import Action
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class LogContextMiddleware(TaskiqMiddleware):
     """Carries the bound ids named in `carried` from the sender to the task, and logs how the task ended.
 
     While a task runs, every log line also has its `task_id` and `task_name`. The closing line is `task.finished` or
-    `task.failed`, with seconds, lane and deliveries.
+    `task.failed` (`task.postponed` where it waits for its turn), with seconds, lane and deliveries.
     """
 
     def __init__(self, carried: tuple[str, ...] = CARRIED) -> None:
@@ -78,7 +78,9 @@ def _close(seconds: float, error: BaseException | None) -> None:
         facts["then"] = verdict.action.value
         if verdict.action is Action.RETRY:
             facts["retry_in_seconds"] = round(verdict.delay_seconds, 1)
-    if isinstance(error, Transient) or (verdict is not None and verdict.action is Action.RETURN):
+    if isinstance(error, WorkerBusy):
+        log.debug("task.postponed", **facts)
+    elif isinstance(error, Transient) or (verdict is not None and verdict.action is Action.RETURN):
         log.warning("task.failed", **facts)  # weather needs no traceback
     else:
         log.error("task.failed", **facts, exc_info=error)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from taskiq.exceptions import NoResultError, TaskRejectedError
 
-from .errors import Transient
+from .errors import Transient, WorkerBusy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,8 @@ def judge(
 
     A task is tried once more than `backoff_seconds` has steps. `chance` in [0, 1) is the jitter: a delay is between
     half and the whole of its step. Weather (`Transient`) and a worker that stops are no fault of the task: it outlives
-    any number of them. The other side's own wish (`retry_after_seconds`) is kept.
+    any number of them. The other side's own wish (`retry_after_seconds`) is kept. One that only waits for its turn uses
+    up no deliveries: they are left for workers that die with it.
     """
     if error is None or isinstance(error, NoResultError):
         return Verdict(Action.ACKNOWLEDGE)
@@ -60,7 +61,7 @@ def judge(
         return Verdict(Action.RENEW if last else Action.RETURN, reason=reason)
     if isinstance(error, TaskRejectedError):
         return Verdict(Action.BURY, reason=reason)
-    if last:
+    if last or (isinstance(error, WorkerBusy) and delivery > 1):
         return Verdict(Action.RENEW if isinstance(error, Transient) else Action.BURY, reason=reason)
     wish = error.retry_after_seconds if isinstance(error, Transient) else None
     delay = backoff_seconds[delivery - 1] * (0.5 + chance / 2) if wish is None else max(wish, _LEAST_WISH_SECONDS)

@@ -23,7 +23,8 @@ async def extract_knowledge_from_messages_task(
     tools: Tools = TaskiqDepends(tools_of),
     lane: Lane = TaskiqDepends(lane_of),
 ) -> None:
-    await extract_knowledge(tools.extracting, message_ids, lane=lane, asked=Asked(asked))
+    with tools.extraction_turns.taken(lane):
+        await extract_knowledge(tools.extracting, message_ids, lane=lane, asked=Asked(asked))
 
 
 async def compare_atoms_task(atom_ids: list[int], tools: Tools = TaskiqDepends(tools_of)) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from taskiq import Context, TaskiqDepends
 
 from winnow.domain.jobs import Lane
+from winnow.pipeline.turns import Turns
 
 if TYPE_CHECKING:
     from winnow.pipeline.embed import Embedding
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """The use cases' tools."""
+    """The use cases' tools, and how many extractions go on at once."""
 
     scoring: Scoring
     embedding: Embedding
     extracting: Extracting
+    extraction_turns: Turns = field(default_factory=lambda: Turns({}))
 
 
 def tools_of(context: Context = TaskiqDepends()) -> Tools:
