@@ -18,9 +18,16 @@ ON CONFLICT (name) DO NOTHING RETURNING id
 -- name: topics_by_name
 SELECT id, name FROM topics WHERE name = ANY($1::text[])
 
--- Topics that share a term, the latest first. $1 terms, $2 how many.
+-- Topics that share a term, those that share most of them first, then the latest. $1 terms, $2 how many.
 -- name: topics_by_terms
-SELECT p.name, p.terms::text AS terms FROM topics p WHERE p.terms ?| $1::text[] ORDER BY p.id DESC LIMIT $2::int
+SELECT p.name, p.terms::text AS terms FROM topics p WHERE p.terms ?| $1::text[]
+ORDER BY (SELECT count(*) FROM unnest($1::text[]) AS g (term) WHERE p.terms ? g.term) DESC, p.id DESC LIMIT $2::int
+
+-- Of the latest topics, how many there are, and how many have each term. $1 terms, $2 how many topics are counted.
+-- name: spread_of_terms
+WITH latest AS MATERIALIZED (SELECT p.terms FROM topics p ORDER BY p.id DESC LIMIT $2::int)
+SELECT g.term, (SELECT count(*) FROM latest) AS topics, (SELECT count(*) FROM latest WHERE latest.terms ? g.term) AS having
+FROM unnest($1::text[]) AS g (term)
 
 -- $1 names.
 -- name: terms_of_topics
