@@ -87,9 +87,7 @@ def test_the_channels_own_name_for_it_is_used_again() -> None:
 
 
 def test_a_word_that_all_topics_share_makes_no_two_of_them_one() -> None:
-    known = {
-        f"topic {number}": {"json-ld": 1.0, f"first{number}": 0.5, f"second{number}": 0.4} for number in range(20)
-    }
+    known = {f"topic {number}": {"json-ld": 1.0, f"first{number}": 0.5, f"second{number}": 0.4} for number in range(20)}
     found = {"json-ld": 1.0, "first3": 0.2, "keyword": 0.5, "case": 0.3}
     assert match_topic(found, {"topic 3": known["topic 3"]}, Spread(0, {})) == "topic 3", "alike but for the spread"
     assert match_topic(found, known) is None
