@@ -57,7 +57,7 @@ def spread_of(known: Iterable[Mapping[str, float]], topics: int = 0) -> Spread:
 def likeness(one: Mapping[str, float], other: Mapping[str, float], spread: Spread = NOWHERE) -> float:
     """The cosine of two topics' terms, those counting more that are rare and that few topics have: 0 to 1.
 
-    0 if it comes of one term and each speaks of other things beside it: a word that everybody says makes no topic.
+    0 if it comes of one term and each speaks of other things, too: a word that everybody says makes no topic.
     """
     weights = {term: rarity(term) * spread.telling(term) for term in {**one, **other}}
     parts = [one[term] * other[term] * weights[term] ** 2 for term in one if term in other]
@@ -74,8 +74,8 @@ def match_topic(
 ) -> str | None:
     """The name of the known topic that these terms speak of; None: it is a new one.
 
-    `known` gives the terms of topics by their names; `spread` that of all topics, if `known` is some of them. Of equals,
-    the first name in the alphabet.
+    `known` gives the terms of topics by their names; `spread` that of all topics, if `known` is some of them. Of
+    equals, the first name in the alphabet.
     """
     spread = spread_of(known.values()) if spread is None else spread
     best, name = min(((-likeness(terms, other, spread), name) for name, other in known.items()), default=(0.0, None))
