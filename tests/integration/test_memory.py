@@ -12,7 +12,7 @@ from plugins.remembering import Find, ids_of
 from winnow.domain.jobs import EmbedJob, Kind
 from winnow.domain.knowledge import AtomType, ExtractedLink, LinkToKnown, LinkType
 from winnow.domain.memory import AutoApprove, MemoryRules
-from winnow.pipeline.review import accept, reject
+from winnow.pipeline.review import accept, reject, reopen
 
 if TYPE_CHECKING:
     from plugins.pipeline import RecordingDispatcher
@@ -217,6 +217,37 @@ async def test_a_candidate_that_is_accepted_replaces_then(memory: Memory, review
     (new,) = await ids_of(memory, ["Redis it is"])
     await accept(reviewing, [new])
     assert (await memory.atom(POSTGRES))["superseded_by"] == new
+
+
+async def test_a_candidate_that_named_a_known_decision_of_another_topic_replaces_it_when_accepted_or_found_again(
+    memory: Memory, reviewing: Reviewing
+) -> None:
+    for number, sure in enumerate((False, True)):
+        old, new = f"Postgres holds part {number}", f"Redis holds it all, {number}"
+        await memory.save(Find(content=old))
+        (known,) = await ids_of(memory, [old])
+        link = LinkToKnown(source=0, atom_id=known, type=SUPERSEDES, confidence=0.7)
+        await memory.save(Find(content=new, topic="caches", confidence=0.2), links_to_known=(link,))
+        assert (await memory.atom(old))["superseded_by"] is None
+        (newer,) = await ids_of(memory, [new])
+        if sure:
+            await memory.save(Find(content=new, topic="caches", confidence=0.9))
+        else:
+            await accept(reviewing, [newer])
+        assert (await memory.atom(old))["superseded_by"] == newer
+
+
+async def test_what_was_replaced_while_it_was_hidden_is_replaced_when_it_is_accepted(
+    memory: Memory, reviewing: Reviewing
+) -> None:
+    link = ExtractedLink(source=1, target=0, type=SUPERSEDES, confidence=0.7)
+    await memory.save(Find(content=POSTGRES, confidence=0.2), Find(content="Redis it is"), links=(link,))
+    old, new = await ids_of(memory, [POSTGRES, "Redis it is"])
+    await accept(reviewing, [old])
+    assert (await memory.atom(POSTGRES))["superseded_by"] == new
+    await reopen(reviewing, [old])
+    await accept(reviewing, [old])
+    assert (await memory.atom(POSTGRES))["superseded_by"] is None, "what a person freed stays so"
 
 
 async def test_a_known_decision_may_be_replaced_across_topics_and_holds_again_when_it_is_said_again(

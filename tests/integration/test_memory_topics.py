@@ -46,3 +46,14 @@ async def test_a_name_that_is_known_stands_for_itself(memory: Memory) -> None:
     await memory.save(Find(content="we vacuum by day", topic="vacuum"), terms={"vacuum": {"noise": 1.0}})
     await memory.save(Find(content="no terms at all", topic="vacuum"))
     assert list(await topics(memory)) == ["vacuum"]
+
+
+async def test_a_word_that_every_topic_has_leads_to_none(memory: Memory) -> None:
+    for number, word in enumerate(("turtle", "syntax", "mailing", "syntactic", "editor", "framing")):
+        name = f"{word} of json-ld"
+        terms = {"json-ld": 1.0, word: 0.6, f"{word}s": 0.5}
+        await memory.save(Find(content=f"we talk about {word} {number}", topic=name), terms={name: terms})
+    assert len(await topics(memory)) == 6
+    again = {"json-ld": 1.0, "turtle": 0.8, "turtles": 0.4}
+    await memory.save(Find(content="turtles again", topic="json-ld"), terms={"json-ld": again})
+    assert len(await topics(memory)) == 6

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from winnow.domain.knowledge import Extraction, Window, WindowMessage
 from winnow.domain.rules import extract_by_rules
-from winnow.domain.topics import MOST_TERMS, grown_terms, likeness, match_topic
+from winnow.domain.topics import MOST_TERMS, Spread, grown_terms, likeness, match_topic, spread_of
 
 START = datetime(2025, 3, 3, 9, tzinfo=UTC)
 TERMS = st.dictionaries(
@@ -84,6 +84,35 @@ def test_a_topic_keeps_its_name_while_it_grows() -> None:
 def test_the_channels_own_name_for_it_is_used_again() -> None:
     found = read(AGAIN, topics=("Invoice export rounding", "Office calendar"))
     assert set(found.message_topics.values()) == {"Invoice export rounding"}
+
+
+def test_a_word_that_all_topics_share_makes_no_two_of_them_one() -> None:
+    known = {f"topic {number}": {"json-ld": 1.0, f"first{number}": 0.5, f"second{number}": 0.4} for number in range(20)}
+    found = {"json-ld": 1.0, "first3": 0.2, "keyword": 0.5, "case": 0.3}
+    assert match_topic(found, {"topic 3": known["topic 3"]}, Spread(0, {})) == "topic 3", "alike but for the spread"
+    assert match_topic(found, known) is None
+    assert match_topic({"json-ld": 1.0, "first3": 0.6, "second3": 0.5}, known) == "topic 3"
+
+
+def test_one_shared_word_is_not_enough_before_others_are_known() -> None:
+    playground = {"json-ld": 1.0, "playground": 0.4}
+    assert match_topic({"json-ld": 1.0, "keyword": 0.4}, {"JSON-LD Playground": playground}) is None
+    assert match_topic({"json-ld": 1.0, "playground": 0.2}, {"JSON-LD Playground": playground}) == "JSON-LD Playground"
+
+
+def test_a_topic_does_not_drift_to_what_is_said_everywhere() -> None:
+    terms = {"playground": 1.0, "editor": 0.6}
+    said = {"json-ld": 1.0, "playground": 0.5}
+    everywhere = spread_of([{"json-ld": 1.0}] * 30)
+    for _ in range(20):
+        terms = grown_terms(terms, said, everywhere)
+    assert max(terms, key=lambda term: terms[term]) == "playground"
+
+
+@given(st.integers(0, 500), st.integers(0, 500))
+def test_a_term_tells_less_the_more_topics_have_it(topics: int, having: int) -> None:
+    tells = [Spread(topics, {"term": number}).telling("term") for number in (having, having + 1)]
+    assert 1 >= tells[0] >= tells[1] > 0
 
 
 def test_small_talk_has_no_topic() -> None:

@@ -42,7 +42,10 @@ class WordingIn(ReasonIn):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {"title": "Postgres for storage", "reason": "it was too long"},
-            "anyOf": [{"required": [name]} for name in ("title", "content", "type", "topic")],
+            "anyOf": [
+                {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+                for name in ("title", "content", "type", "topic")
+            ],
         },
     )
 

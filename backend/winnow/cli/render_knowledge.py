@@ -185,7 +185,7 @@ def show_atom_in_full(console: Console, found: AtomInFull, versions: Sequence[Ve
 
 def _facts(found: AtomInFull) -> dict[str, str | Text]:
     atom, run = found.atom, found.run
-    made = f"{atom.extractor}" + (f", version {run.version}" if run and run.version else "")
+    made = atom.extractor + (f" (its version {run.version})" if run and run.version else "")
     facts: dict[str, str | Text] = {
         "atom": f"{atom.id}, {atom.status}",
         "sure": f"{atom.confidence:.0%}",

@@ -16,6 +16,7 @@ from winnow.domain.messages import storable
 from winnow.errors import AtomNotFound, InvalidInput, ReviewRefused
 from winnow.pipeline.teach import teach_if_due
 from winnow.storage import reviews as stored
+from winnow.storage.superseding import apply_superseding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -77,8 +78,9 @@ async def accept(tools: Reviewing, ids: Sequence[int]) -> Reviewed:
     """
     async with _holding(tools, ids) as held:
         new = [one.id for one in _unmerged(held) if one.status != AtomStatus.ACTIVE or one.verdict not in ACCEPTED]
+        hidden = [row for row in new if held.atoms[row].status != AtomStatus.ACTIVE]
         await stored.write_verdict(held.work, new, "accept", AtomStatus.ACTIVE.value, tools.by)
-        await stored.apply_superseding(held.work, new)
+        await apply_superseding(held.work, hidden)
         held.changed += new
     return await _done(tools, held, "accepted", taught=True)
 
@@ -120,6 +122,8 @@ async def edit(tools: Reviewing, atom_id: int, wording: Wording, *, reason: str 
             )
         elif refiled:
             await stored.write_verdict(held.work, [atom_id], "accept", AtomStatus.ACTIVE.value, tools.by)
+        if reworded and atom.status != AtomStatus.ACTIVE:
+            await apply_superseding(held.work, [atom_id])
         if refiled and wording.topic is not None:
             topic_id = await stored.file_under(held.work, atom_id, wording.topic)
             held.work.promise(EmbedJob(Kind.TOPICS, (topic_id,)), Lane.LIVE)

@@ -10,6 +10,7 @@ from winnow.domain.memory import MemoryRules
 from winnow.errors import RunLost
 from winnow.storage.messages import score_columns
 from winnow.storage.recall import recall
+from winnow.storage.superseding import apply_superseding
 from winnow.storage.topics import save_topics
 from winnow.storage.versions import propose
 
@@ -40,7 +41,7 @@ class _Saving:
     """One commit: what it writes, by which rules, and what it knows so far.
 
     `confidences` are of the atoms by place, `said` when their words were said, `ids` the atoms they became (None: what
-    has neither words nor a message is nothing).
+    has neither words nor a message is nothing), `revealed` those known ones that were hidden until now.
     """
 
     work: UnitOfWork
@@ -52,6 +53,7 @@ class _Saving:
     said: list[datetime | None] = field(default_factory=list)
     ids: list[int | None] = field(default_factory=list)
     unproven: int = 0
+    revealed: list[int] = field(default_factory=list)
 
     @property
     def atoms(self) -> Sequence[ExtractedAtom]:
@@ -209,7 +211,7 @@ async def _by_content(saving: _Saving, atoms: Sequence[ExtractedAtom]) -> dict[t
 
 async def _grow(saving: _Saving, places: Sequence[int]) -> None:
     if places:
-        await saving.work.fetch(
+        rows = await saving.work.fetch(
             "grow_atoms",
             [saving.ids[place] for place in places],
             [saving.confidences[place] for place in places],
@@ -217,6 +219,7 @@ async def _grow(saving: _Saving, places: Sequence[int]) -> None:
             [bool(saving.atoms[place].evidence) for place in places],
             saving.rules.cut,
         )
+        saving.revealed = [row.id for row in rows]
 
 
 async def _save_words(saving: _Saving) -> None:
@@ -269,6 +272,7 @@ async def _save_links(saving: _Saving) -> int:
         await saving.work.fetch("insert_links", *(list(column) for column in columns), list(strongest.values()))
     if replaced:
         await saving.work.fetch("supersede", *(list(column) for column in zip(*replaced, strict=True)))
+    await apply_superseding(saving.work, saving.revealed)
     return len(strongest)
 
 

@@ -85,15 +85,6 @@ async def free_superseded(work: UnitOfWork, ids: Sequence[int]) -> None:
     await work.fetch("free_superseded", list(ids))
 
 
-async def apply_superseding(work: UnitOfWork, ids: Sequence[int]) -> None:
-    """What these atoms say that they supersede, they do."""
-    rows = await work.fetch("superseding_links", list(ids))
-    if rows:
-        columns = [list(column) for column in zip(*((row.newer, row.older, row.said_at) for row in rows), strict=True)]
-        newer, older, said = columns
-        await work.fetch("supersede", newer, older, [""] * len(rows), said, [False] * len(rows))
-
-
 async def supersede(work: UnitOfWork, older: int, newer: int, reason: str, at: datetime) -> bool:
     """One atom takes the place of another from a moment on; whether it does."""
     await work.fetch("insert_links", [newer], [older], ["supersedes"], [1.0])

@@ -18,9 +18,16 @@ ON CONFLICT (name) DO NOTHING RETURNING id
 -- name: topics_by_name
 SELECT id, name FROM topics WHERE name = ANY($1::text[])
 
--- Topics that share a term, the latest first. $1 terms, $2 how many.
+-- Topics that share a term, those that share most of them first, then the latest. $1 terms, $2 how many.
 -- name: topics_by_terms
-SELECT p.name, p.terms::text AS terms FROM topics p WHERE p.terms ?| $1::text[] ORDER BY p.id DESC LIMIT $2::int
+SELECT p.name, p.terms::text AS terms FROM topics p WHERE p.terms ?| $1::text[]
+ORDER BY (SELECT count(*) FROM unnest($1::text[]) AS g (term) WHERE p.terms ? g.term) DESC, p.id DESC LIMIT $2::int
+
+-- Of the latest topics, how many there are, and how many have each term. $1 terms, $2 how many topics are counted.
+-- name: spread_of_terms
+WITH latest AS MATERIALIZED (SELECT p.terms FROM topics p ORDER BY p.id DESC LIMIT $2::int)
+SELECT g.term, (SELECT count(*) FROM latest) AS topics, (SELECT count(*) FROM latest WHERE latest.terms ? g.term) AS having
+FROM unnest($1::text[]) AS g (term)
 
 -- $1 names.
 -- name: terms_of_topics
@@ -99,14 +106,14 @@ FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS g (type, content, place)
 JOIN atoms a ON a.type = g.type AND md5(lower(a.content)) = md5(lower(g.content))
 
 -- Atoms that were found again: surer, said earlier, and out of hiding when they are proven and sure enough. What a person
--- rejected stays so. $1 ids, $2 confidences, $3 when they were said, $4 whether there are words for them, $5 the cut.
+-- rejected stays so. Gives those that came out of hiding. $1 ids, $2 confidences, $3 when they were said, $4 whether there are words for them, $5 the cut.
 -- name: grow_atoms
 WITH given AS (
     SELECT g.id, max(g.confidence) AS confidence, min(g.said_at) AS said_at, bool_or(g.proven) AS proven
     FROM unnest($1::bigint[], $2::real[], $3::timestamptz[], $4::boolean[]) AS g (id, confidence, said_at, proven)
     GROUP BY g.id
 ), grown AS (
-    SELECT a.id, greatest(a.confidence, g.confidence) AS confidence, least(a.said_at, g.said_at) AS said_at,
+    SELECT a.id, a.status AS before, greatest(a.confidence, g.confidence) AS confidence, least(a.said_at, g.said_at) AS said_at,
            CASE WHEN a.status = 'candidate' AND g.proven OR a.status = 'unproven' AND g.proven
                 THEN CASE WHEN greatest(a.confidence, g.confidence) >= $5::real THEN 'active' ELSE 'candidate' END
                 ELSE a.status END AS status
@@ -115,8 +122,11 @@ WITH given AS (
     UPDATE atoms a SET confidence = g.confidence, said_at = g.said_at, status = g.status
     FROM grown g
     WHERE a.id = g.id AND (a.confidence, a.said_at, a.status) IS DISTINCT FROM (g.confidence, g.said_at, g.status)
+    RETURNING a.id, a.status, g.before
+), unclaimed AS (
+    DELETE FROM atom_claims c USING given g WHERE c.atom_id = g.id AND g.proven
 )
-DELETE FROM atom_claims c USING given g WHERE c.atom_id = g.id AND g.proven
+SELECT id FROM written WHERE status = 'active' AND before <> 'active' ORDER BY id
 
 -- $1 atoms, $2 messages, $3 starts, $4 ends, $5 quotes.
 -- name: insert_evidence

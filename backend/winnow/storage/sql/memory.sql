@@ -104,11 +104,13 @@ UPDATE atoms SET closed_at = NULL, closed_because = NULL, valid_until = NULL, su
 WHERE id = ANY($1::bigint[]) AND (closed_at IS NOT NULL OR superseded_by IS NOT NULL OR valid_until IS NOT NULL)
 RETURNING id
 
--- Links by which a newly accepted atom supersedes others. $1 ids.
+-- Links by which atoms that were hidden until now supersede others, or are superseded. What another run had made was
+-- known, and named, when the link was found. $1 ids.
 -- name: superseding_links
-SELECT l.source_id AS newer, l.target_id AS older, n.said_at
-FROM atom_links l JOIN atoms n ON n.id = l.source_id
-WHERE l.source_id = ANY($1::bigint[]) AND l.type = 'supersedes'
+SELECT l.source_id AS newer, l.target_id AS older, n.said_at, n.run_id IS DISTINCT FROM o.run_id AS named
+FROM atom_links l JOIN atoms n ON n.id = l.source_id JOIN atoms o ON o.id = l.target_id
+WHERE (l.source_id = ANY($1::bigint[]) OR l.target_id = ANY($1::bigint[])) AND l.type = 'supersedes'
+ORDER BY l.source_id DESC, l.target_id
 
 -- One atom lives on in another: what proves it, its links, and what was superseded by it or merged into it. The words it
 -- had stay with it, hidden. $1 what goes, $2 where.
