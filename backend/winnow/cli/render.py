@@ -84,7 +84,7 @@ def show_hit(console: Console, hit: Hit) -> None:
         case AtomRecord():
             show_atom(console, hit.record, hit.score)
         case TopicRecord():
-            _headline(console, "topic", hit.record.name, hit.score, f"{hit.record.atoms} atoms")
+            _headline(console, "topic", hit.record.name, hit.score, counted(hit.record.atoms, "atoms"))
         case MessageRecord():
             said = hit.record
             _headline(console, "message", _shortened(said.text), hit.score, f"{_author(said)}, {_moment(said)}")

@@ -55,7 +55,10 @@ _IN_QUERIES = re.compile(
     re.IGNORECASE,
 )
 _BEFORE_NAME = r"(?<![a-zа-яё])(?:[a-z0-9]{1,40}[_-]){0,4}"
-_AFTER_NAME = r"(?:[_-][a-z0-9]{1,20})?[\"'`]?(?:\s{1,3}(?:for|of|to|от|для|к|на)\s{1,3}[^\s:=]{1,40}){0,2}\s{0,3}"
+_AFTER_NAME = (
+    r"(?:[_-][a-z0-9]{1,20})?[\"'`]?"
+    r"(?:\s{1,3}(?:for|of|to|on|от|для|к|на)\s{1,3}(?:(?:the|our|my|a|this)\s{1,3})?[^\s:=]{1,40}){0,2}\s{0,3}"
+)
 _SAYS = r"(?::=|=>|[:=]|\s[-–—]\s)\s{0,3}"
 _VALUE = (
     r"(?:\"(?P<quoted>[^\"\n]{1,256})\"|'(?P<single>[^'\n]{1,256})'|`(?P<code>[^`\n]{1,256})`|"
@@ -71,6 +74,19 @@ _SAID_PASSWORDS = re.compile(
     r"(?P<secret>(?=[^\s]{0,64}[0-9])(?=[^\s]{0,64}[A-Za-zА-Яа-я!@#$%^&*_])[^\s\"'`,;<>]{6,128})",
     re.IGNORECASE,
 )
+# "the password for the staging db is hunter2", "пароль от базы теперь 123456"
+_TOLD_PASSWORDS = re.compile(
+    r"(?<![a-zа-яё])(?:password|passphrase|passcode|pwd|pass|пароль)\s{1,3}"
+    r"(?:(?:for|of|to|on|от|для|к|на)\s{1,3}(?:[^\s:=]{1,40}\s{1,3}){1,4}?)?"
+    r"(?:is now|is|was|will be|теперь|будет|такой)\s{1,3}[\"'`]?(?P<secret>(?=[^\s]{0,64}[0-9])[^\s\"'`,;<>]{5,128})",
+    re.IGNORECASE,
+)
+# "user: admin, pass: hunter2", DB_PASS=…; but not "first pass: looks good", "pass: 12/13", nor "pass: true"
+_SHORT_NAMED = re.compile(
+    rf"{_BEFORE_NAME}pass(?:\s{{0,3}}(?::=|[:=])\s{{0,3}}[\"'`]?(?P<secret>(?=[^\s]{{0,64}}[0-9])"
+    r"(?=[^\s]{0,64}[A-Za-zА-Яа-я!@#$%^&*_])[^\s\"'`,;<>]{5,256})|=(?P<plain>[^\s\"'`,;<>]{4,256}))",
+    re.IGNORECASE,
+)
 # "api_key": "…", secret = …, токен: …
 _NAMED = re.compile(
     rf"{_BEFORE_NAME}(?:secret|token|credentials?|(?:api|access|private|secret|account)[_ -]?key|токен|секрет|ключ api|"
@@ -80,6 +96,7 @@ _NAMED = re.compile(
 _RANDOM = re.compile(r"(?=[^0-9]{0,255}[0-9])(?=[^A-Za-z]{0,255}[A-Za-z])[A-Za-z0-9+/=._~$!@#%^&:*-]{8,4096}")
 _CARDS = re.compile(r"(?<![\d.,:/_-])(?<!\d )[2-6]\d(?:[ -]?\d){11,17}(?![\d_-])(?! \d)")
 _VERSION = re.compile(r"v?\d+(?:\.\d+){1,4}(?:[-+.][0-9A-Z.-]{1,40})?", re.IGNORECASE)
+_DURATION = re.compile(r"\d+(?:\.\d+)?(?:ms|s|m|h|%|x)", re.IGNORECASE)  # "pass: 3.12s"
 _NO_SECRETS = re.compile(
     r"[*x.•…_-]+|[<{$\[(%].*|.*[({\[].*|none|null|nil|true|false|yes|no|str|string|bytes|int|required|optional|missing|"
     r"empty|unset|changed|wrong|expired|same|todo|tbd|secret|password|the|a|an|is|not|in|on|to|must|should|can|нет|да|"
@@ -89,8 +106,8 @@ _NO_SECRETS = re.compile(
 _MAILS = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
 _PHONES = re.compile(r"(?<![\w.:/-])(?:\+\d{1,3}|8|0)[ -]?(?:\(\d{1,5}\)[ -]?)?\d(?:[ -]?\d){6,11}(?![\w-])")
 _PATTERNS = (
-    _PRIVATE_KEYS, _KEYS, _BOT_TOKENS, _HOOKS, _HEADERS, _IN_URLS, _IN_QUERIES, _PASSWORDS, _SAID_PASSWORDS, _NAMED,
-    _CARDS,
+    _PRIVATE_KEYS, _KEYS, _BOT_TOKENS, _HOOKS, _HEADERS, _IN_URLS, _IN_QUERIES, _PASSWORDS, _SAID_PASSWORDS,
+    _TOLD_PASSWORDS, _SHORT_NAMED, _NAMED, _CARDS,
 )  # fmt: skip
 # How many digits the numbers of a card have that begin with this one.
 _CARD_LENGTHS = {"4": (13, 16, 19), "5": (16,), "2": (16, 17, 18, 19), "6": (16, 17, 18, 19), "3": (14, 15)}
@@ -127,7 +144,9 @@ def _is_innocent(pattern: re.Pattern[str], words: str) -> bool:
     plain = words.rstrip(".!?:)")
     if pattern is _CARDS:
         return not _is_card("".join(filter(str.isdigit, words)))
-    if pattern is _PASSWORDS or pattern is _SAID_PASSWORDS:
+    if pattern is _SHORT_NAMED and _DURATION.fullmatch(plain):
+        return True
+    if pattern in (_PASSWORDS, _SAID_PASSWORDS, _TOLD_PASSWORDS, _SHORT_NAMED):
         return bool(_NO_SECRETS.fullmatch(plain))
     if pattern is _NAMED or pattern is _HEADERS:
         return not _RANDOM.fullmatch(plain) or bool(_VERSION.fullmatch(plain) or _NO_SECRETS.fullmatch(plain))

@@ -117,7 +117,7 @@ SELECT p.id, p.name, p.description, p.terms::text AS terms, p.created_at, coales
 FROM topics p LEFT JOIN filed f ON f.topic_id = p.id LEFT JOIN known k ON k.topic_id = p.id
 WHERE p.id = ANY($1::bigint[])
 
--- Gives a topic another name, if no other topic has it; says its id, or that of the one that has the name.
+-- Gives a topic another name; a name that another topic has fails by its constraint. Says the topic's id, if it is there.
 -- $1 topic, $2 name.
 -- name: rename_topic
 UPDATE topics SET name = $2::text WHERE id = $1::bigint RETURNING id
