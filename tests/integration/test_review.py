@@ -175,6 +175,17 @@ async def test_a_decision_is_superseded_by_hand_and_holds_again(memory: Memory, 
     assert (await reopen(reviewing, [old])).changed == (old,)
     found = await memory.atom(POSTGRES)
     assert (found["superseded_by"], found["superseded_because"], found["valid_until"]) == (None, None, None)
+    assert not await memory.sql.fetchval("SELECT count(*) FROM atom_links WHERE type = 'supersedes'")
+
+
+async def test_what_a_person_accepts_is_sure(memory: Memory, reviewing: Reviewing) -> None:
+    """And what the extractor thought of it stays beside it, for the judge to learn from."""
+    await memory.save(Find(content=REDIS, confidence=0.25))
+    (one,) = await ids_of(memory, [REDIS])
+    await accept(reviewing, [one])
+    found = await memory.atom(REDIS)
+    assert (found["confidence"], found["raw_confidence"], found["status"]) == (1.0, 0.25, "active")
+    assert await memory.sql.fetchval("SELECT confidence FROM atom_reviews") == 0.25
 
 
 async def test_only_what_can_be_replaced_is(memory: Memory, reviewing: Reviewing) -> None:

@@ -44,7 +44,8 @@ async def test_each_verdict_tells_what_is_by_now(http: httpx.AsyncClient, sql: a
     done = await said(http, f"{ATOMS}/{one}/accept")
     assert (done["changed"], done["items"][0]["status"], done["items"][0]["reviewed_by"]) == ([one], "active", "api")
     assert (await said(http, f"{ATOMS}/{one}/accept"))["changed"] == []
-    done = await said(http, f"{ATOMS}/{other}/edit", {"title": "more", "topic": "things", "reviewer": "Rita"})
+    done = await said(http, f"{ATOMS}/{other}/edit", {"title": "more", "topic": "things", "reviewer": "Rita\x00"})
+    assert done["items"][0]["reviewed_by"] == "Rita\ufffd"
     assert (done["items"][0]["topic"], done["items"][0]["version"]) == ("things", 2)
     done = await said(http, f"{ATOMS}/{one}/supersede", {"by": other, "reason": "better"})
     assert done["items"][0]["superseded_by"] == other

@@ -8,6 +8,7 @@ from fastapi import Body, Path, Request
 
 from winnow.api import review_schemas as schemas
 from winnow.api.schemas import LAST_ID
+from winnow.domain.messages import storable
 from winnow.pipeline.review import (
     Reviewing,
     Wording,
@@ -59,7 +60,7 @@ def add_review_routes(app: FastAPI, winnow: Winnow) -> None:
 
 def _by(winnow: Winnow, request: Request, body: schemas.ReviewIn | None) -> Reviewing:
     """Who judges: as the body says, else whose key it is."""
-    named = body.reviewer if body else None
+    named = storable(body.reviewer) if body and body.reviewer else None
     by = named or request.scope.get("state", {}).get("caller_name") or SOMEBODY
     return Reviewing(units=winnow.units, database=winnow.database, by=by)
 

@@ -135,7 +135,7 @@ def _facts(found: RunInFull) -> Iterator[tuple[str, str]]:
         yield "model", f"{counted(found.requests, 'requests')}, {tokens}, {_price(found) or 'price unknown'}"
     yield "began", f"{found.started_at:%Y-%m-%d %H:%M:%S} UTC, {_seconds(found)}"
     if found.error:
-        yield "error", found.error
+        yield "note" if found.state == State.DONE else "error", found.error
 
 
 def _ids(ids: Sequence[int]) -> str:
@@ -170,13 +170,15 @@ def watch_command(
 
 
 class _Lines:
-    """A line for each run when it begins, and when it ends."""
+    """A line for each run when it begins, and when it ends; what had ended before the first look is left out."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._seen: dict[int, str] = {}
+        self._seen: dict[int, str] | None = None
 
     def show(self, found: Sequence[RunRecord]) -> None:
+        if self._seen is None:
+            self._seen = {one.id: one.state for one in found if one.state != State.RUNNING}
         for one in reversed(found):
             if self._seen.get(one.id) != one.state:
                 self._line(one)

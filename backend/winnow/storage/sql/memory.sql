@@ -79,9 +79,12 @@ SELECT (SELECT count(*) FROM atoms WHERE status = 'candidate') AS candidates,
        (SELECT count(*) FROM atoms WHERE status = 'unproven') AS unproven,
        (SELECT count(*) FROM atom_versions WHERE state = 'proposed') AS versions
 
--- $1 ids, $2 status, $3 by whom.
+-- What a person says is so is sure; what the extractor thought of it stays beside it. $1 ids, $2 status, $3 by whom.
 -- name: judge_atoms
-UPDATE atoms SET status = $2::text, reviewed_at = now(), reviewed_by = $3::text WHERE id = ANY($1::bigint[])
+UPDATE atoms
+SET status = $2::text, reviewed_at = now(), reviewed_by = $3::text, raw_confidence = coalesce(raw_confidence, confidence),
+    confidence = CASE WHEN $2::text = 'active' THEN 1 ELSE confidence END
+WHERE id = ANY($1::bigint[])
 
 -- What a person judged, with the words as they were. $1 ids, $2 verdict, $3 by whom.
 -- name: insert_reviews
@@ -98,8 +101,11 @@ UPDATE atoms SET topic_id = $2::bigint WHERE id = $1::bigint
 UPDATE atoms SET closed_at = now(), closed_because = nullif(left($2, 500), '') WHERE id = ANY($1::bigint[]) AND closed_at IS NULL
 RETURNING id
 
--- $1 ids.
+-- What is open again, or holds again, is superseded by nothing. $1 ids.
 -- name: reopen_atoms
+WITH unlinked AS (
+    DELETE FROM atom_links WHERE target_id = ANY($1::bigint[]) AND type = 'supersedes'
+)
 UPDATE atoms SET closed_at = NULL, closed_because = NULL, valid_until = NULL, superseded_by = NULL, superseded_because = NULL
 WHERE id = ANY($1::bigint[]) AND (closed_at IS NOT NULL OR superseded_by IS NOT NULL OR valid_until IS NOT NULL)
 RETURNING id
