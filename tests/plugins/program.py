@@ -53,7 +53,7 @@ FOREIGN = (
     "COLUMNS",
     "LINES",
 )
-COMMAND_SECONDS = 60.0
+COMMAND_SECONDS = 180.0
 NO_SETTINGS = tempfile.gettempdir()  # no .env lies there
 # A process needs a second or two; a loaded machine several times that.
 PATIENCE_SECONDS = 60.0

@@ -150,9 +150,16 @@ def _show_summary(console: Console, before: Overview, after: Overview, *, stored
     skipped = sum(count.skipped for count in counts.values())
     sent = after.queue.sent - before.queue.sent if after.queue and before.queue else 0
     dead = after.queue.dead_letters if after.queue else 0
+    found = sum(after.knowledge.atoms.values())
+    hidden = counts["atoms"].total - found
     rows = {
         "messages": f"{counts['messages'].total:,} ({stored:,} new)",
-        "knowledge": f"{sum(after.knowledge.atoms.values()):,} atoms: {atoms}",
+        "knowledge": f"{found:,} atoms: {atoms}"
+        + (
+            f"; {hidden:,} more, less sure, no search finds until somebody accepts them (winnow review)"
+            if hidden
+            else ""
+        ),
         "topics": f"{counts['topics'].total:,}",
         "vectors": f"{vectors}; {after.dimensions} dimensions by {after.space}, HNSW index, in PostgreSQL"
         + (f"; {skipped:,} blank texts skipped" if skipped else ""),
