@@ -151,15 +151,11 @@ def _show_summary(console: Console, before: Overview, after: Overview, *, stored
     sent = after.queue.sent - before.queue.sent if after.queue and before.queue else 0
     dead = after.queue.dead_letters if after.queue else 0
     found = sum(after.knowledge.atoms.values())
-    hidden = counts["atoms"].total - found
+    less_sure = counts["atoms"].total - found
+    waiting = f"; {less_sure:,} more, less sure, no search finds until somebody accepts them (winnow review)"
     rows = {
         "messages": f"{counts['messages'].total:,} ({stored:,} new)",
-        "knowledge": f"{found:,} atoms: {atoms}"
-        + (
-            f"; {hidden:,} more, less sure, no search finds until somebody accepts them (winnow review)"
-            if hidden
-            else ""
-        ),
+        "knowledge": f"{found:,} atoms: {atoms}" + (waiting if less_sure else ""),
         "topics": f"{counts['topics'].total:,}",
         "vectors": f"{vectors}; {after.dimensions} dimensions by {after.space}, HNSW index, in PostgreSQL"
         + (f"; {skipped:,} blank texts skipped" if skipped else ""),
