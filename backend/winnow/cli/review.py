@@ -182,7 +182,7 @@ def refuse_command(
 
 @app.command("teach")
 def teach_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Teach the judge now by all that was accepted and rejected; it happens by itself after each 10 newly judged atoms."""
+    """Teach the judge now by all verdicts; it happens by itself after each 10 newly judged atoms."""
     settings = settings_for(data_dir=data_dir)
 
     async def main() -> Taught:

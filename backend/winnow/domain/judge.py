@@ -156,7 +156,7 @@ class Judge:
 
     @property
     def used(self) -> bool:
-        """Whether it was shown to be better here than the confidences as found, by enough atoms, right and wrong ones."""
+        """Whether it was shown to be better here than the confidences as found, by atoms that were right and wrong."""
         report = self.report
         if report.reviews < LEAST_TO_USE or not 0 < report.right < report.reviews:
             return False

@@ -26,7 +26,7 @@ _WORDS_SCALE, _TYPED_WORDS_SCALE, _PAIRS_SCALE = 1.6, 1.0, 0.8
 _OPENING = 0.7
 # What all atoms share weighs little: verdicts on one kind must not move the others.
 _ALL, _EXTRACTOR, _LOG_ODDS = 0.05, 0.1, 0.05
-_SIGN, _TYPED_SIGN = 0.4, 0.3
+_SIGN, _TYPED_SIGN = 0.2, 0.4
 _LENGTHS = (4, 8, 14, 25, 45)
 
 _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = (

@@ -102,7 +102,7 @@ class Bench:
     _looked_at: float = -LOOK_EVERY_SECONDS
 
     async def confidences(self, extractor: str, atoms: Sequence[ExtractedAtom]) -> list[float]:
-        """How sure each is, by all that people have judged so far; without a judge that is better, as the extractor says."""
+        """How sure each is, by all that people have judged; without a better judge, as the extractor says."""
         judge = await self._latest()
         if not judge.used:
             return [atom.confidence for atom in atoms]
