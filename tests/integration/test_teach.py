@@ -89,3 +89,25 @@ async def test_a_corrected_type_is_a_lesson(memory: Memory, reviewing: Reviewing
     state = await standing(database)
     assert state.judge is not None
     assert state.judge.judge.weights
+
+
+async def test_an_atom_judged_several_times_is_one_lesson_and_few_lessons_move_nothing(
+    memory: Memory, reviewing: Reviewing, database: Database
+) -> None:
+    await memory.save(*(Find(content=text, confidence=0.5) for text in [*GOOD[:3], BAD[0]]))
+    ids = [found["id"] for found in await memory.atoms()]
+    for _ in range(TEACH_EVERY):
+        await accept(reviewing, ids)
+        await reject(reviewing, ids[:1])
+    assert await memory.sql.fetchval("SELECT count(*) FROM atom_reviews") > TEACH_EVERY
+    assert await memory.sql.fetchval("SELECT count(*) FROM judges") == 0
+    await teach(database)
+    state = await standing(database)
+    assert (state.reviews, state.taught) == (4, 4)
+    assert state.judge is not None
+    report = state.judge.judge.report
+    assert (report.reviews, report.right) == (4, 3)
+    assert state.judge.judge.use == "taught by 4 atoms; used from 20 on"
+    taught = replace(memory, extracting=replace(memory.extracting, bench=Bench(database)))
+    await taught.save(Find(content="we decided to keep shard 99 on Postgres", confidence=0.5))
+    assert (await memory.atom("we decided to keep shard 99 on Postgres"))["confidence"] == pytest.approx(0.5)

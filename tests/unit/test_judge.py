@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -77,6 +78,31 @@ def test_whatever_is_reviewed_a_confidence_stays_one_and_the_judge_survives_stor
     assert again.confidence(one) == judge.confidence(one)
     assert again.report == judge.report
     assert judge.report.reviews <= len(given_reviews)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.ACCEPT, Verdict.REJECT])
+@pytest.mark.parametrize("confidence", [0.4, 0.6, 0.9])
+def test_reviews_of_one_kind_hardly_move_an_unlike_atom(verdict: Verdict, confidence: float) -> None:
+    said = [f"{subject} {trouble}" for subject in SUBJECTS for trouble in TROUBLES][:20]
+    judge = train([Review(atom=atom(one, confidence=confidence), verdict=verdict) for one in said])
+    for found in (0.4, 0.5):
+        unlike = atom("we could try another colour for buttons", AtomType.IDEA, found)
+        assert abs(judge.confidence(unlike) - found) < 0.05
+    assert abs(judge.confidence(atom(said[0], confidence=confidence)) - confidence) > 0.05, "its own kind it moves"
+
+
+def test_a_judge_is_used_when_enough_atoms_show_that_it_is_better() -> None:
+    good = train(reviews(6, 100))
+    assert good.used
+    assert good.use.startswith("used")
+    few = train(reviews(6, 12))
+    assert not few.used
+    assert few.use == f"taught by {few.report.reviews} atoms; used from 20 on"
+    alike = train([Review(atom=one, verdict=Verdict.ACCEPT) for one, _ in talk(8, 60)])
+    assert not alike.used
+    report = replace(good.report, after=good.report.before)
+    assert not Judge(good.weights, report).used
+    assert Judge(good.weights, report).use == "not used: no better than the confidences as found here"
 
 
 def test_the_same_reviews_make_the_same_judge() -> None:

@@ -130,9 +130,10 @@ class ReviewStatusOut(BaseModel):
     candidates: int = Field(description="Atoms below the cut that wait for a person.")
     unproven: int = Field(description="Atoms without words that prove them, which wait, too.")
     versions: int = Field(description="New wordings that wait.")
-    reviews: int
-    taught_by: int = Field(description="Reviews that the judge has learned from.")
+    reviews: int = Field(description="Atoms that people judged.")
+    taught_by: int = Field(description="Judged atoms that the judge has learned from.")
     taught_at: datetime | None
+    use: str | None = Field(description="Whether the judge is used, and why not; null: nobody was taught.")
     before: FiguresOut | None = Field(description="Of the confidences as found; null while there are few reviews.")
     after: FiguresOut | None = Field(description="Of the judge's, on reviews that it was not taught by.")
     accepted: list[VerdictsOut]
@@ -158,6 +159,7 @@ def review_status_out(state: Taught) -> ReviewStatusOut:
         reviews=state.reviews,
         taught_by=state.taught,
         taught_at=state.judge.trained_at if state.judge else None,
+        use=state.judge.judge.use if state.judge else None,
         before=FiguresOut(**asdict(report.before)) if report and report.before else None,
         after=FiguresOut(**asdict(report.after)) if report and report.after else None,
         accepted=[

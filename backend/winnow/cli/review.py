@@ -182,7 +182,7 @@ def refuse_command(
 
 @app.command("teach")
 def teach_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Teach the judge now by all that was accepted and rejected; it happens by itself after each 10 reviews."""
+    """Teach the judge now by all verdicts; it happens by itself after each 10 newly judged atoms."""
     settings = settings_for(data_dir=data_dir)
 
     async def main() -> Taught:
@@ -250,11 +250,13 @@ def _tell_standing(state: Taught, *, as_json: bool) -> None:
     facts = {
         "waiting": f"{counted(waiting.candidates, 'candidates')}, {waiting.unproven:,} unproven, "
         f"{counted(waiting.versions, 'wordings')}; see: winnow review",
-        "reviews": f"{state.reviews:,}; the judge was taught by {state.taught:,}",
+        "reviews": f"{state.reviews:,} atoms; the judge was taught by {state.taught:,}",
     }
     report = state.judge.judge.report if state.judge else None
+    if state.judge:
+        facts["judge"] = state.judge.judge.use
     if report and report.before and report.after:
-        facts["judge"] = (
+        facts["worth"] = (
             f"off by {report.after.brier:.3f} on what it was not taught by; without it {report.before.brier:.3f} "
             "(Brier score, 0 is best)"
         )

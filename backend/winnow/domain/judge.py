@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MOST_REVIEWS = 5_000
 """The latest ones are learned from; more would teach little and take longer than seconds."""
+LEAST_TO_USE = 20
+"""Judged atoms; by fewer nobody can say whether a judge is better than the confidences as found."""
 CUT = 0.5
 _FOLDS = 5
 _LEAST_TO_MEASURE = 10
@@ -151,6 +153,26 @@ class Judge:
 
     weights: Mapping[int, float] = field(default_factory=dict)
     report: Report = field(default_factory=Report)
+
+    @property
+    def used(self) -> bool:
+        """Whether it was shown to be better here than the confidences as found, by atoms that were right and wrong."""
+        report = self.report
+        if report.reviews < LEAST_TO_USE or not 0 < report.right < report.reviews:
+            return False
+        return report.before is not None and report.after is not None and report.after.brier < report.before.brier
+
+    @property
+    def use(self) -> str:
+        """In one sentence: whether it is used, and why not."""
+        report = self.report
+        if self.used:
+            return f"used: taught by {report.reviews} atoms, and better than the confidences as found here"
+        if report.reviews < LEAST_TO_USE:
+            return f"taught by {report.reviews} atoms; used from {LEAST_TO_USE} on"
+        if not 0 < report.right < report.reviews:
+            return "not used: all judged atoms were right, or all were wrong"
+        return "not used: no better than the confidences as found here"
 
     def confidence(self, atom: AtomAsFound) -> float:
         """0 to 1; the atom's own, exactly, from a judge whom nobody taught."""

@@ -24,7 +24,9 @@ _MOST_WORDS = 80
 _LEAST, _MOST = 0.01, 0.99
 _WORDS_SCALE, _TYPED_WORDS_SCALE, _PAIRS_SCALE = 1.6, 1.0, 0.8
 _OPENING = 0.7
-_SIGN, _TYPED_SIGN = 0.4, 0.3
+# What all atoms share weighs little: verdicts on one kind must not move the others.
+_ALL, _EXTRACTOR, _LOG_ODDS = 0.05, 0.1, 0.05
+_SIGN, _TYPED_SIGN = 0.2, 0.4
 _LENGTHS = (4, 8, 14, 25, 45)
 
 _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = (
@@ -60,11 +62,11 @@ def features(atom: AtomAsFound) -> dict[int, float]:
 
 def _named(atom: AtomAsFound) -> Iterator[tuple[str, float]]:
     kind, text = atom.type.value, f"{atom.content}"[:_READ_CHARACTERS]
-    yield "all", 1.0
+    yield "all", _ALL
     yield f"type {kind}", 1.0
-    yield f"extractor {atom.extractor}", 0.7
+    yield f"extractor {atom.extractor}", _EXTRACTOR
     yield f"type and extractor {kind} {atom.extractor}", 0.5
-    yield "log odds", log_odds(atom.confidence) / 2
+    yield "log odds", log_odds(atom.confidence) * _LOG_ODDS
     words = tokens(text)[:_MOST_WORDS]
     yield from _of_words(words, kind)
     signs = [name for name, pattern in _SIGNS if pattern.search(text)]

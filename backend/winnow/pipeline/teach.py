@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-# After so many new reviews the judge is taught again by itself.
+# After so many newly judged atoms the judge is taught again by itself.
 TEACH_EVERY = 10
 # How old the judge in memory may be.
 LOOK_EVERY_SECONDS = 5.0
@@ -42,8 +42,8 @@ class Taught:
     """Where teaching stands.
 
     Attributes:
-        reviews: that there are.
-        taught: that the latest judge was taught by.
+        reviews: atoms that were judged.
+        taught: of these, those that the latest judge was taught by.
         waiting: what waits for a person.
         judge: the latest; None: nobody was taught.
         accepted: what people found right, by type and extractor.
@@ -57,7 +57,7 @@ class Taught:
 
 
 async def teach(database: Database) -> Judge:
-    """Teaches a new judge by all reviews (the latest 5,000), and lets it judge from now on."""
+    """Teaches a new judge by the latest verdict of each atom (at most 5,000); it judges from now on if `Judge.used`."""
     started = time.perf_counter()
     counts = await count_reviews(database)
     lessons = await reviews_to_learn(database, most=MOST_REVIEWS)
@@ -102,9 +102,9 @@ class Bench:
     _looked_at: float = -LOOK_EVERY_SECONDS
 
     async def confidences(self, extractor: str, atoms: Sequence[ExtractedAtom]) -> list[float]:
-        """How sure each is, by all that people have judged so far; without reviews as the extractor says."""
+        """How sure each is, by all that people have judged; without a better judge, as the extractor says."""
         judge = await self._latest()
-        if not judge.weights:
+        if not judge.used:
             return [atom.confidence for atom in atoms]
         return [
             judge.confidence(

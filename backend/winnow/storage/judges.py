@@ -41,20 +41,20 @@ class AcceptedCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewCounts:
-    """How many reviews there are, and by how many the latest judge was taught."""
+    """How many atoms were judged, however often each, and by how many the latest judge was taught."""
 
     reviews: int
     taught: int
 
 
 async def count_reviews(database: Database) -> ReviewCounts:
-    """How many reviews there are."""
+    """How many atoms were judged."""
     async with database.autocommit() as connection:
         return ReviewCounts(**(await fetch(connection, "count_reviews"))[0]._mapping)  # noqa: SLF001 - public name
 
 
 async def reviews_to_learn(database: Database, *, most: int) -> list[Review]:
-    """The latest reviews, oldest first."""
+    """The latest verdict of each atom, oldest first."""
     async with database.autocommit() as connection:
         rows = await fetch(connection, "reviews_to_learn", most)
     return [

@@ -162,16 +162,17 @@ WHERE n.id = ANY($1::bigint[]) AND n.embedding IS NOT NULL AND n.status = 'activ
   AND n.id IS DISTINCT FROM near.superseded_by AND near.id IS DISTINCT FROM n.superseded_by
 ORDER BY n.id, near.likeness DESC
 
--- Reviews that the judge learns from, oldest first, with the type an atom has by now. $1 how many of the latest.
+-- What the judge learns from, oldest first: the latest verdict of each atom, with the type it has by now. $1 how many of the latest.
 -- name: reviews_to_learn
 SELECT * FROM (
     SELECT r.id, r.verdict, r.extractor, r.type, r.title, r.content, r.confidence, a.type AS type_now
-    FROM atom_reviews r JOIN atoms a ON a.id = r.atom_id ORDER BY r.id DESC LIMIT $1::int) AS latest
+    FROM (SELECT DISTINCT ON (atom_id) * FROM atom_reviews ORDER BY atom_id, id DESC) AS r
+    JOIN atoms a ON a.id = r.atom_id ORDER BY r.id DESC LIMIT $1::int) AS latest
 ORDER BY id
 
--- How many there are, and how many the latest judge was taught by.
+-- How many atoms were judged, and how many the latest judge was taught by.
 -- name: count_reviews
-SELECT (SELECT count(*) FROM atom_reviews) AS reviews,
+SELECT (SELECT count(DISTINCT atom_id) FROM atom_reviews) AS reviews,
        coalesce((SELECT j.reviews FROM judges j ORDER BY j.id DESC LIMIT 1), 0) AS taught
 
 -- What people found right, by type and by extractor: the latest verdict of each atom.
