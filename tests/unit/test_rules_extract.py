@@ -43,6 +43,14 @@ SAID = [
     (AtomType.DECISION, "ok, then no change, let's just close the issue about the header"),
     (AtomType.DECISION, "So we'll keep the old format until the autumn release"),
     (AtomType.DECISION, "Решили переносить релиз на четверг"),
+    (AtomType.DECISION, "Let's use pgbackrest for backups."),
+    (AtomType.DECISION, "Давайте использовать pgbackrest для бэкапов."),
+    (AtomType.DECISION, "agreed, release 2.4 moves to November 19"),
+    (AtomType.DECISION, "Договорились, релиз 2.4 переносим на 19 ноября"),
+    (AtomType.DECISION, "We changed our mind: the request timeout is now 60 seconds, not 30."),
+    (AtomType.DECISION, "Мы передумали: таймаут шлюза теперь 60 секунд, а не 30."),
+    (AtomType.REQUIREMENT, "We must encrypt all backups, the auditors ask for it."),
+    (AtomType.REQUIREMENT, "Мы обязаны шифровать все бэкапы, этого требуют аудиторы."),
     (AtomType.ACTION, "I'll write the release notes tonight"),
     (AtomType.ACTION, "I\u2019ll send an email to the list about the outage"),
     (AtomType.ACTION, "ann to update the main section of the manual"),
@@ -100,6 +108,8 @@ def test_what_is_said_plainly_is_found(kind: AtomType, text: str) -> None:
 SILENT = [
     "Let's move on to the next item",
     "let's discuss this on the mailing list",
+    "let's talk to the bank about invoices",
+    "agreed, that is a nice idea for later",
     "I thought we agreed to drop that last week?",
     "we haven't decided on the format yet",
     "If we decided to drop the parser, it would save us time",
@@ -136,6 +146,9 @@ def test_small_talk_housekeeping_and_hedges_are_left_alone(text: str) -> None:
         ("RESOLUTION: Keep the format.", AtomType.DECISION, "Keep the format"),
         ("#agreed keep the format", AtomType.DECISION, "Keep the format"),
         ("ACTION: bob to write the guide", AtomType.ACTION, "Bob to write the guide"),
+        ("OK, decided: keep the format", AtomType.DECISION, "Keep the format"),
+        ("Ok so decided: keep the format", AtomType.DECISION, "Keep the format"),
+        ("Итак, решили: переходим на новый протокол", AtomType.DECISION, "Переходим на новый протокол"),
         ("TODO: rotate the keys", AtomType.ACTION, "Rotate the keys"),
         ("... ACTION: rotate the keys", AtomType.ACTION, "Rotate the keys"),
         ("bob: action: rotate the keys", AtomType.ACTION, "Rotate the keys"),
@@ -291,6 +304,20 @@ def test_a_fix_is_linked_to_its_problem() -> None:
     assert link.type is LinkType.SOLVES
     assert found.atoms[link.source].type is AtomType.SOLUTION
     assert found.atoms[link.target].type is AtomType.PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("talk", "kind"),
+    [
+        ("ann| What is the request timeout of the gateway?\nbob| It is 30 seconds, see gateway.yaml", LinkType.ANSWERS),
+        ("ann| Какой таймаут запросов стоит на шлюзе?\nbob| 30 секунд, смотри gateway.yaml", LinkType.ANSWERS),
+        ("ann| The nightly import fails again.\nbob| fixed in PR #482", LinkType.SOLVES),
+        ("ann| The nightly import fails with a timeout.\nbob| The import works again, disk full", LinkType.SOLVES),
+        ("ann| Ночной импорт падает с таймаутом.\nbob| импорт снова работает, диск был полон", LinkType.SOLVES),
+    ],
+)
+def test_a_plain_value_answers_and_a_recovery_solves(talk: str, kind: LinkType) -> None:
+    assert [link.type for link in extract(talk).links] == [kind]
 
 
 def test_advice_to_the_one_with_the_problem_solves_it() -> None:

@@ -9,7 +9,7 @@ from winnow.domain.knowledge import AtomType
 from winnow.domain.rules.cues import find_cue, pattern_of
 from winnow.domain.rules.cues_en import ENGLISH_PHRASES
 from winnow.domain.rules.findings import Finding, lines_after, statement
-from winnow.domain.rules.grades import EXPLICIT, FAIR, NOTED, STRONG
+from winnow.domain.rules.grades import CHOSEN, EXPLICIT, FAIR, NOTED, STRONG
 from winnow.domain.rules.questions import is_question, question_confidence
 from winnow.domain.rules.reader import same_person
 from winnow.domain.rules.signs import Mark, agrees
@@ -35,6 +35,7 @@ _ASKED_FOR = frozenset({AtomType.ACTION, AtomType.IDEA})
 """What people put as a question: requests and suggestions."""
 _MIN_CONTENT_WORDS = 3
 _MIN_ACTION_WORDS = 2
+_MIN_CHOICE_WORDS = 2
 _MIN_MARKED_WORDS = 1
 _MIN_TOKENS = 4
 _LONG_LINE = 200
@@ -156,7 +157,7 @@ def _read(lines: list[Line], line: Line, sentence: Span, names: list[str]) -> Fi
 def _finding(lines: list[Line], line: Line, sentence: Span, kind: AtomType, confidence: float) -> Finding | None:
     """The finding, unless it says too little to stand alone."""
     said = content_words(sentence.text)
-    if len(said) < (_MIN_ACTION_WORDS if kind is AtomType.ACTION else _MIN_CONTENT_WORDS):
+    if len(said) < _least_words(kind, confidence):
         return None
     opening = without_fillers(sentence.text)
     if _VAGUE.match(opening) and not (kind is AtomType.QUESTION and _WHICH.match(opening)):
@@ -174,6 +175,12 @@ def _finding(lines: list[Line], line: Line, sentence: Span, kind: AtomType, conf
         line=line.index,
         speaker=line.speaker,
     )
+
+
+def _least_words(kind: AtomType, confidence: float) -> int:
+    if kind is AtomType.DECISION and confidence == CHOSEN:
+        return _MIN_CHOICE_WORDS
+    return _MIN_ACTION_WORDS if kind is AtomType.ACTION else _MIN_CONTENT_WORDS
 
 
 def _assigned(text: str, names: list[str]) -> bool:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from winnow.domain.knowledge import AtomType
-from winnow.domain.rules.grades import CANDIDATE, FAIR, MODEST, STRONG, WEAK, CueRow
+from winnow.domain.rules.grades import CANDIDATE, CHOSEN, FAIR, MODEST, STRONG, WEAK, CueRow
 
 ENGLISH_PHRASES: dict[str, str] = {
     "hedged": (
@@ -121,6 +121,36 @@ PLANNING_CUES: tuple[CueRow, ...] = (
     ),
     CueRow(
         AtomType.DECISION,
+        STRONG,
+        says=(
+            (
+                r"^\W{0,3}(?:(?:ok|okay|yes|right|so)\b[,. ]{1,3})?(?:agreed|decided|settled)[,.;!] {0,2}"
+                r"(?:then |so )?"
+                r"(?!that\b|this\b|it\b|i\b|you\b|but\b|with\b).{2,60}?\b(?:moves?|stays?|goes|go with|"
+                r"ships?|starts?|becomes?|gets|will be|is now|"
+                r"we(?:'ll| will| use| keep| drop| move| ship| switch| take| stay))\b"
+            ),
+            r"\b(?:agreed|decided|settled)[,.;!] {0,2}(?:so )?we(?:'ll| will)? (?:use|keep|drop|move|ship)\b",
+            r"\bwe(?:'ve)? (?:have |all )?changed our minds?(?: and|[:;,.] | [-\u2013\u2014]) {0,2}\w",
+        ),
+        unless=(r"<hedged>", r"\?\W{0,3}$", r"\bagreed,? (?:but|though)\b"),
+    ),
+    CueRow(
+        AtomType.DECISION,
+        CHOSEN,
+        says=(
+            (
+                r"\b(?:let's|lets) (?:just |then |simply |rather |please |definitely )?(?:use|adopt|switch to|"
+                r"move to|migrate to|keep|stay with|standardi[sz]e on) (?!(?:that|this|it|them|these|those|going|"
+                r"moving|talking|discussing|things?|something|in mind|our|your|my|the (?:next|time|"
+                r"queue|agenda|discussion|"
+                r"call|topic|same))\b)\w"
+            ),
+        ),
+        unless=(r"<hedged>", r"<housekeeping>", r"\?\W{0,3}$", r"\bfor (?:now|example|instance)\b"),
+    ),
+    CueRow(
+        AtomType.DECISION,
         FAIR,
         says=(r"\b(?:let's|lets) (?:just |then |simply |rather |please |definitely )?<choose>\b",),
         unless=(
@@ -139,6 +169,12 @@ PLANNING_CUES: tuple[CueRow, ...] = (
             (
                 r"\bmust (?:not |also |always |never |at least )?(?:be able|support|handle|work|have|be|use|keep|"
                 r"contain|include|return|accept|allow|provide|ensure|preserve|define|specify|match|fit|run|pass)\b"
+            ),
+            (
+                r"\b(?:we|they|clients|users|services|backups) must (?:not |also |always |never )?(?:encrypt|sign|"
+                r"store|log|delete|erase|retain|mask|protect|audit|back up|comply|rotate|restrict|"
+                r"limit|validate|verify|"
+                r"notify|record|archive|anonymi[sz]e|authenticate|separate|document|publish|report)\b"
             ),
             r"\b(?:a|the|one|hard|our|key|main|another) (?:\w{1,12} )?requirement (?:is|was|that|for)\b",
             r"\bwe need (?:a way|some way|support for)\b",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from winnow.domain.knowledge import AtomType
-from winnow.domain.rules.grades import CANDIDATE, FAIR, MODEST, STRONG, CueRow
+from winnow.domain.rules.grades import CANDIDATE, CHOSEN, FAIR, MODEST, STRONG, CueRow
 
 MORE_RUSSIAN_CUES: tuple[CueRow, ...] = (
     CueRow(
@@ -20,6 +20,23 @@ MORE_RUSSIAN_CUES: tuple[CueRow, ...] = (
             r"\?\W{0,3}$",
             r"\bприняли (?:участие|к сведению)",
         ),
+    ),
+    CueRow(
+        AtomType.DECISION,
+        STRONG,
+        says=(r"\b(?:мы |я )?передумал[аи]?(?:[:;,.] | и | [-\u2013\u2014] )\w",),
+        unless=(r"\bне передумал", r"\bесли\b", r"\?\W{0,3}$"),
+    ),
+    CueRow(
+        AtomType.DECISION,
+        CHOSEN,
+        says=(
+            (
+                r"\b(?:давайте|давай) (?:тогда |просто |вс[её]-таки )?(?:использовать|возьм[её]м|оставим|"
+                r"перейд[её]м на|использу[ею]м|остан[её]мся на) (?!(?:это|этот|эту|его|е[её]|их|как есть|на потом)\b)\w"
+            ),
+        ),
+        unless=(r"\bесли\b", r"\b(?:обсудим|позже)\b", r"\?\W{0,3}$"),
     ),
     CueRow(
         AtomType.DECISION,
@@ -102,6 +119,10 @@ MORE_RUSSIAN_CUES: tuple[CueRow, ...] = (
         AtomType.REQUIREMENT,
         FAIR,
         says=(
+            (
+                r"\b(?:обязаны|должны) (?:не )?(?:шифровать|хранить|удалять|подписывать|логировать|"
+                r"проверять|маскировать|защищать|уведомлять|архивировать|ограничивать|соблюдать)\b"
+            ),
             r"\b(?:важно|необходимо|требуется|критично),? (?:чтобы|поддерж|иметь|обеспечить|сохран)\w{0,8}\b",
             (
                 r"\b(?:система|сервис|приложение|отчёт|отчет|клиент|экспорт|импорт|форма|"

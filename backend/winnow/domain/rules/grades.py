@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 EXPLICIT = 0.95
 """Somebody marked it: `ACTION: …`, `RESOLVED: …`."""
 STRONG = 0.7
+CHOSEN = 0.6
+"""Somebody names what to take: a candidate until somebody agrees."""
 FAIR = 0.55
 MODEST = 0.5
 WEAK = 0.45

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from winnow.domain.knowledge import AtomType, LinkType
@@ -27,6 +28,8 @@ _MIN_CONTENT_WORDS = 2
 _ANSWER_BASE = 0.36
 _SAYS_YES_OR_NO, _NEXT_TURN, _SHARES_WORDS, _ADDRESSES = 0.14, 0.06, 0.1, 0.2
 _REPLIES = 0.15
+_TELLS_VALUE = 0.14
+_AT_ONCE = timedelta(minutes=10)
 _MIN_ANSWER = 0.5
 _TELLING_CHARACTERS = 40
 _SURE_ANSWER = 0.6
@@ -34,6 +37,27 @@ _ANSWERED = 0.12
 
 _YES_OR_NO = re.compile(
     r"(?:yes|yeah|yep|no|nope|correct|right|exactly|not really|it depends|because|sure|да|нет|потому что)\b",
+    re.IGNORECASE,
+)
+_STATES = re.compile(
+    r"(?:it|they|there|that|now|currently|about|at|in|see|это|там|сейчас|около|в|на|с|по|см)\b|\W{0,3}\d|`",
+    re.IGNORECASE,
+)
+_ASKS_VALUE = re.compile(
+    r"\b(?:what|which|how (?:many|much|long|often|big|large)|when|where|какой|какая|какое|какие|сколько|когда|где)\b",
+    re.IGNORECASE,
+)
+_VALUE = re.compile(
+    r"\d|\b[\w\-]{2,40}\.(?:ya?ml|json|toml|ini|conf|cfg|env|py|md|sql|sh)\b|`[^`]{1,60}`", re.IGNORECASE
+)
+_RECOVERED = re.compile(
+    r"\b(?:(?:works?|working|runs?|running|passes|passing|starts|online|up|green|healthy|back) again|"
+    r"(?:is|are) (?:fixed|back to normal)|fixed (?:in|by|with) \S|(?:снова|опять|вновь) (?:работа[ею]т|запускается|"
+    r"проходит|отвечает)|работа[ею]т снова|(?:вс[её] )?заработал[аои]?)\b",
+    re.IGNORECASE,
+)
+_NOT_RECOVERED = re.compile(
+    r"(?:\bnot\b|n['\u2019]t\b|\bnever\b|\bif\b|\bonce\b|\buntil\b|\bwhen\b|\bfails?\b|\bне\b|\bесли\b|\bкогда\b|\?\W{0,3}$)",
     re.IGNORECASE,
 )
 _NO_ANSWER = re.compile(
@@ -137,6 +161,8 @@ def _answers(line: Line, question: Finding, *, first: bool) -> float:
     confidence = _ANSWER_BASE + first * _NEXT_TURN
     if _YES_OR_NO.match(line.text):
         confidence += _SAYS_YES_OR_NO
+    elif first and _gives_value(line, question):
+        confidence += _TELLS_VALUE
     if question.words.intersection(said):
         confidence += _SHARES_WORDS
     if line.addressee is not None:
@@ -146,22 +172,48 @@ def _answers(line: Line, question: Finding, *, first: bool) -> float:
     return confidence
 
 
+def _gives_value(line: Line, question: Finding) -> bool:
+    """Whether a question for a value is answered at once by one."""
+    asked = question.spans[0]
+    if line.span.message.sent_at - asked.message.sent_at > _AT_ONCE or not _ASKS_VALUE.search(question.content):
+        return False
+    return _STATES.match(line.text) is not None and _VALUE.search(line.text) is not None
+
+
 def _fix(lines: list[Line], problem: Finding, by_line: dict[int, Finding]) -> tuple[list[Finding], list[FoundLink]]:
     for line in lines_after(lines, lines[problem.line], _FIX_REACH):
         if line.noise:
             continue
-        near = line.index - problem.line <= _NEAR_FIX
+        near = line.index - problem.line <= _NEAR_FIX and _only_open(lines, problem, line, by_line)
         shares = bool(problem.words.intersection(content_words(line.text)))
         known = by_line.get(line.index)
         if known is not None and known.type is AtomType.SOLUTION and (near or shares):
             problem.confidence += _SOLVED
             return [], [FoundLink(known, problem, LinkType.SOLVES, STRONG if shares else FAIR)]
+        if known is None and (near or shares) and _recovers(line):
+            problem.confidence += _SOLVED
+            fix = _advice(lines, line, confirmed=shares)
+            return [fix], [FoundLink(fix, problem, LinkType.SOLVES, fix.confidence)]
         addressed = line.addressee is not None and same_person(line.addressee, problem.speaker)
         addressed = addressed or (_replies(line, problem) and line.speaker != problem.speaker)
         if known is None and addressed and _ADVISES.search(line.text) and _is_advice(line):
             advice = _advice(lines, line, confirmed=_confirmed(lines, line, problem))
             return [advice], [FoundLink(advice, problem, LinkType.SOLVES, advice.confidence)]
     return [], []
+
+
+def _recovers(line: Line) -> bool:
+    return (
+        len(content_words(line.text)) >= _MIN_CONTENT_WORDS
+        and _RECOVERED.search(line.text) is not None
+        and _NOT_RECOVERED.search(line.text) is None
+    )
+
+
+def _only_open(lines: list[Line], problem: Finding, line: Line, by_line: dict[int, Finding]) -> bool:
+    """Whether no other problem of the conversation was told between the problem and the line."""
+    between = lines_after(lines, lines[problem.line], line.index - problem.line - 1)
+    return not any((known := by_line.get(other.index)) and known.type is AtomType.PROBLEM for other in between)
 
 
 def _is_advice(line: Line) -> bool:

@@ -52,6 +52,12 @@ _OPENING_MARK = re.compile(
     r"(?:[*_~`)\]]{0,3}\s{0,3}[:=\uff1a][*_~`]{0,3}|\](?=\s))\s{0,9}",
     re.IGNORECASE,
 )
+_LED_DECISION = re.compile(
+    r"(?:(?:ok(?:ay)?|so|well|alright|right|then|итак|ок|окей|ладно|ну|так|хорошо)[,.!]?\s{1,3}){1,3}"
+    rf"[*_~`\[(]{{0,3}}(?:{_MARK_WORDS[Mark.RESOLVED]})[*_~`)\]]{{0,3}}\s{{0,3}}[:=\uff1a][*_~`]{{0,3}}\s{{0,9}}",
+    re.IGNORECASE,
+)
+"""A decision's mark behind the small words people open with: `OK, decided: …`."""
 _OPENING_TASK = re.compile(rf"{_BULLET}(?:\[ \]|(?:TODO|FIXME)\b(?!\s{{0,3}}[:=])|(?<=- )\[ \])\s{{1,9}}")
 _TAG = re.compile(rf"(?<![\w#&/])#(?:{_ANY_MARK})\b:?\s{{0,9}}", re.IGNORECASE)
 _MARK_SIGNS = re.compile(r"[:=#\uff1a\]]|\b(?:TODO|FIXME)\b")
@@ -119,6 +125,9 @@ def opening_mark(text: str, start: int, end: int) -> tuple[Mark, int] | None:
     match = _OPENING_MARK.match(text, start, end) or _TAG.match(text, start, end)
     if match is not None:
         return Mark(match.lastgroup or ""), match.end()
+    led = _LED_DECISION.match(text, start, end)
+    if led is not None:
+        return Mark.RESOLVED, led.end()
     task = _OPENING_TASK.match(text, start, end)
     return None if task is None else (Mark.ACTION, task.end())
 
