@@ -56,7 +56,7 @@ async def test_each_verdict_tells_what_is_by_now(http: httpx.AsyncClient, sql: a
     question = await add_atom(sql, "t", "who?", type="question")
     assert (await said(http, f"{ATOMS}/{question}/close", {"reason": "by phone"}))["items"][0]["closed_at"]
     state = (await http.get(f"{REVIEW}/status")).json()
-    assert (state["reviews"], state["taught_by"], state["candidates"]) == (4, 0, 0)
+    assert (state["reviews"], state["taught_by"], state["candidates"]) == (2, 0, 0)
     assert {(one["type"], one["accepted"], one["rejected"]) for one in state["accepted"]} == {("decision", 1, 1)}, (
         "the latest verdict on each counts"
     )
