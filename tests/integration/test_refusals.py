@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -117,6 +118,13 @@ async def test_a_lock_that_does_not_come_is_busy(database: Database, sql: asyncp
             await database.count("anything")
 
 
+class _Tools(SimpleNamespace):
+    """Tools of which nothing but the database is used before it answers."""
+
+    def __getattr__(self, _name: str) -> None:
+        return None
+
+
 async def test_the_sweeper_outlives_a_password_that_is_wrong_for_a_while(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,8 +132,7 @@ async def test_the_sweeper_outlives_a_password_that_is_wrong_for_a_while(
     stop = asyncio.Event()
     async with refusing_server("28P01", "password authentication failed") as url:
         database = Database(url, pool_size=1)
-        unasked = dict.fromkeys(("extractions", "dispatcher", "extraction_threshold", "extraction_quiet_seconds"))
-        tools: Any = type("Tools", (), {"database": database, **unasked})
+        tools: Any = _Tools(database=database)
         sweeper = Sweeper(tools)
         sweeping = asyncio.create_task(sweeper.sweep_forever(stop))
         await eventually(lambda: sweeper._trouble)
